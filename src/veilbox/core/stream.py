@@ -1,0 +1,138 @@
+"""What ingest announces about a source before its first frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+from veilbox.core.errors import SourceUnsupported
+from veilbox.core.frame import FrameLayout
+
+
+class Kind(StrEnum):
+    """A single picture or a film."""
+
+    IMAGE = "image"
+    FILM = "film"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Colour:
+    """How sample values mean colours, in FFmpeg's numbers (ISO/IEC 23091-2 code points); 2 is unspecified."""
+
+    range: int = 0
+    primaries: int = 2
+    transfer: int = 2
+    matrix: int = 2
+    chroma_location: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AudioInfo:
+    """One audio stream whose packets are copied when the policy keeps audio.
+
+    Attributes:
+        codec: FFmpeg's codec name.
+        extradata: Codec set-up bytes, base64.
+    """
+
+    codec: str
+    sample_rate: int
+    channels: int
+    layout: str
+    time_base: tuple[int, int]
+    extradata: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamInfo:
+    """One source's pictures.
+
+    Attributes:
+        width: Coded columns, before rotation.
+        height: Coded rows, before rotation.
+        pixel_format: Of the frames in the rings.
+        time_base: Seconds of one pts unit, numerator and denominator.
+        frame_rate: Average frames a second, for rate control only; timestamps say when a frame shows.
+        frames: Expected number of frames; 0 if the source does not say. For progress only, never trusted.
+        rotation: Degrees counter-clockwise by which a player turns the frames for display: 0, 90, 180 or 270
+            (the sign convention of FFmpeg's `av_display_rotation_get`).
+        sample_aspect_ratio: Width to height of one sample; (0, 1) if unknown.
+        jpeg_quantization: The JPEG source's quantization tables in Pillow's order, empty otherwise. Encoding with
+            the same tables keeps the loss outside the boxes near rounding.
+        jpeg_subsampling: The JPEG source's chroma subsampling in Pillow's numbers; -1 if not a JPEG.
+    """
+
+    kind: Kind
+    width: int
+    height: int
+    pixel_format: str
+    time_base: tuple[int, int] = (1, 1)
+    frame_rate: tuple[int, int] = (0, 1)
+    frames: int = 0
+    rotation: int = 0
+    sample_aspect_ratio: tuple[int, int] = (0, 1)
+    colour: Colour = Colour()
+    audio: AudioInfo | None = None
+    jpeg_quantization: tuple[tuple[int, ...], ...] = ()
+    jpeg_subsampling: int = -1
+
+    def __post_init__(self) -> None:
+        if self.time_base[0] <= 0 or self.time_base[1] <= 0:
+            raise SourceUnsupported("time base is not positive", actual=f"{self.time_base}")
+        if self.rotation not in (0, 90, 180, 270):
+            raise SourceUnsupported(
+                "rotation is not a right angle", expected="0, 90, 180 or 270", actual=str(self.rotation)
+            )
+        _ = self.layout  # a size or format out of bounds is refused here
+
+    @property
+    def layout(self) -> FrameLayout:
+        """The layout of every frame of the source."""
+        return FrameLayout(self.width, self.height, self.pixel_format)
+
+    @property
+    def seconds_per_pts(self) -> Fraction:
+        """The time base as a number."""
+        return Fraction(*self.time_base)
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisView:
+    """How the analysis picture relates to the frame.
+
+    The analysis picture is the whole frame, scaled to `width` x `height` and turned upright, so that a detector
+    sees faces as a viewer does. Sides are multiples of the model's stride; the aspect may stretch by less than one
+    stride.
+
+    Attributes:
+        width: Columns of the upright analysis picture.
+        height: Rows of it.
+        frame_width: Columns of the coded frame.
+        frame_height: Rows of it.
+        rotation: As in `StreamInfo`.
+    """
+
+    width: int
+    height: int
+    frame_width: int
+    frame_height: int
+    rotation: int = 0
+
+    @classmethod
+    def fit(cls, info: StreamInfo, *, long_side: int, stride: int) -> AnalysisView:
+        """The view of a stream whose longer upright side is `long_side` pixels, sides rounded to `stride`."""
+        upright = (info.width, info.height)
+        if info.rotation in (90, 270):
+            upright = (info.height, info.width)
+        scale = Fraction(long_side, max(upright))
+        width, height = (max(stride, round(side * scale / stride) * stride) for side in upright)
+        return cls(width, height, info.width, info.height, info.rotation)
+
+    @property
+    def unrotated(self) -> tuple[int, int]:
+        """(columns, rows) of the analysis picture before it is turned upright."""
+        if self.rotation in (90, 270):
+            return self.height, self.width
+        return self.width, self.height
