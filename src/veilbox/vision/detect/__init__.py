@@ -1,1 +1,7 @@
-"""TODO."""
+"""Where the faces are: any ONNX model with a card, one picture at a time."""
+
+from veilbox.vision.detect.card import Input, ModelCard
+from veilbox.vision.detect.card_file import parse_card
+from veilbox.vision.detect.detector import Detector, load_detector
+
+__all__ = ["Detector", "Input", "ModelCard", "load_detector", "parse_card"]

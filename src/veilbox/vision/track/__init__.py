@@ -1,1 +1,5 @@
-"""TODO."""
+"""Who is who from frame to frame, and what must be covered where a detector saw nothing."""
+
+from veilbox.vision.track.tracker import Tracker
+
+__all__ = ["Tracker"]

@@ -1,0 +1,82 @@
+"""The model card: what a model file does not say about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from veilbox.core.digest import Digest
+from veilbox.core.errors import ImageError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Input:
+    """How a picture enters the model.
+
+    Attributes:
+        name: The input's name in the ONNX graph.
+        layout: `nhwc`, a picture's own order, or `nchw`, planes; the batch is one picture.
+        dtype: `uint8` if the graph takes samples as they are, else `float32`.
+        colour: Order of the components.
+        mean: Taken from each component, in samples of 0 to 255; for `float32` only.
+        scale: Multiplied with each component afterwards; for `float32` only.
+    """
+
+    name: str
+    layout: Literal["nhwc", "nchw"]
+    dtype: Literal["uint8", "float32"]
+    colour: Literal["rgb", "bgr"]
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        plain = self.mean == (0.0, 0.0, 0.0) and self.scale == (1.0, 1.0, 1.0)
+        if self.dtype == "uint8" and not plain:
+            raise _refused("input", expected="mean 0 and scale 1 with uint8", actual=f"{self.mean} and {self.scale}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCard:
+    """One model, as its image carries it.
+
+    Attributes:
+        name: The model's name, for reports.
+        classes: Class names; a detection's class is an index into them.
+        licence: SPDX identifier of the weights' licence.
+        source: Where the weights come from.
+        digest: Of `model.onnx`.
+        input: How a picture enters.
+        outputs: The graph's output names, in the order that the decoder reads them.
+        stride: Sides of the picture must be multiples of it, pixels.
+        decoding: Name of the decoder.
+        threshold: The score from which a detection counts when the policy does not say.
+        floor: The lowest score that is handed on; what lies between it and the threshold only keeps tracks alive.
+        nms_iou: Of two boxes of one class that overlap by this much or more, the better one stays.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    licence: str
+    source: str
+    digest: Digest
+    input: Input
+    outputs: tuple[str, ...]
+    stride: int
+    decoding: str
+    threshold: float
+    floor: float
+    nms_iou: float
+
+    def __post_init__(self) -> None:
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise _refused("classes", expected="one or more different names", actual=repr(self.classes))
+        if not 1 <= self.stride <= 256:
+            raise _refused("stride", expected="1 to 256 pixels", actual=str(self.stride))
+        if not 0 < self.floor <= self.threshold < 1:
+            raise _refused("threshold", expected="0 < floor <= threshold < 1", actual=f"{self.floor}, {self.threshold}")
+        if not 0 < self.nms_iou <= 1:
+            raise _refused("nms_iou", expected="above 0, at most 1", actual=str(self.nms_iou))
+
+
+def _refused(field: str, *, expected: str, actual: str) -> ImageError:
+    return ImageError("the model card is not usable", where=f"card.json {field}", expected=expected, actual=actual)

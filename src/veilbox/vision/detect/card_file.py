@@ -1,0 +1,69 @@
+"""The door from a `card.json` to a `ModelCard`: strict, so that a misspelt field is an error and not a default."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from veilbox.core.digest import Digest
+from veilbox.core.errors import ImageError
+from veilbox.vision.detect.card import Input, ModelCard
+
+
+class _Input(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    name: str
+    layout: Literal["nhwc", "nchw"]
+    dtype: Literal["uint8", "float32"]
+    colour: Literal["rgb", "bgr"]
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+
+
+class _Card(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    name: str
+    classes: tuple[str, ...]
+    licence: str
+    source: str
+    digest: str
+    input: _Input
+    outputs: tuple[str, ...]
+    stride: int
+    decoding: str
+    threshold: float
+    floor: float
+    nms_iou: float
+
+
+def parse_card(content: bytes) -> ModelCard:
+    """The card in the bytes of a `card.json`.
+
+    Args:
+        content: UTF-8 JSON with exactly the fields of `ModelCard`; `digest` is a string.
+
+    Raises:
+        ImageError: It is no JSON, a field is missing, unknown, of the wrong type or out of bounds.
+    """
+    try:
+        wire = msgspec.json.decode(content, type=_Card)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ImageError(
+            "the model card cannot be read",
+            where="card.json",
+            actual=str(error),
+            advice="Build the detector's image again",
+        ) from error
+    return ModelCard(
+        name=wire.name,
+        classes=wire.classes,
+        licence=wire.licence,
+        source=wire.source,
+        digest=Digest(wire.digest),
+        input=Input(**msgspec.structs.asdict(wire.input)),
+        outputs=wire.outputs,
+        stride=wire.stride,
+        decoding=wire.decoding,
+        threshold=wire.threshold,
+        floor=wire.floor,
+        nms_iou=wire.nms_iou,
+    )

@@ -1,0 +1,130 @@
+"""A detector: one verified model that looks at one picture at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilbox.core.detections import MAX_DETECTIONS, Detections
+from veilbox.core.digest import Digest
+from veilbox.core.errors import ImageError, ProtocolError
+from veilbox.vision.detect.candidates import Candidates
+from veilbox.vision.detect.card import ModelCard
+from veilbox.vision.detect.card_file import parse_card
+from veilbox.vision.detect.decoding import decoder_named
+from veilbox.vision.detect.nms import suppress
+from veilbox.vision.detect.onnx import Session
+
+# Ten boxes before suppression for every box that may stay after it. It bounds the time that a picture of pure noise
+# takes; a real crowd gives three to six boxes a face at the lowest scores.
+_MAX_CANDIDATES = 10 * MAX_DETECTIONS
+
+
+class Detector:
+    """Finds what one model knows.
+
+    Args:
+        card: The model's card.
+        session: The loaded model.
+        threshold: The score from which a detection counts.
+        floor: The lowest score that is handed on.
+
+    Attributes:
+        card: As given.
+        threshold: As given.
+        floor: As given.
+    """
+
+    def __init__(self, card: ModelCard, session: Session, *, threshold: float, floor: float) -> None:
+        self.card = card
+        self.threshold = threshold
+        self.floor = floor
+        self._session = session
+        self._decode = decoder_named(card.decoding)
+
+    def detect(self, picture: NDArray[np.uint8]) -> Detections:
+        """Everything with a score of at least `floor`.
+
+        Args:
+            picture: (h, w, 3) uint8 RGB, upright, sides multiples of the card's stride.
+
+        Returns:
+            Best first, in pixels of the picture; the best `MAX_DETECTIONS` if there are more.
+
+        Raises:
+            ProtocolError: The picture has another shape or type.
+            ImageError: The model's outputs are not what the card says.
+        """
+        self._require_picture(picture)
+        height, width, _ = picture.shape
+        found = self._decode(
+            self._session.run(picture), width=width, height=height, floor=self.floor, classes=len(self.card.classes)
+        )
+        strongest = _strongest(found)
+        kept = suppress(strongest, iou=self.card.nms_iou, limit=MAX_DETECTIONS)
+        return Detections(strongest.boxes[kept], strongest.scores[kept], strongest.classes[kept])
+
+    def _require_picture(self, picture: NDArray[np.uint8]) -> None:
+        stride = self.card.stride
+        sides = picture.shape[:2]
+        if picture.dtype != np.uint8 or picture.shape[2:] != (3,) or not all(s and s % stride == 0 for s in sides):
+            raise ProtocolError(
+                "the analysis picture does not fit the model",
+                expected=f"(rows, columns, 3) uint8, sides multiples of {stride}",
+                actual=f"{picture.shape} {picture.dtype}",
+            )
+
+
+def _strongest(candidates: Candidates) -> Candidates:
+    if len(candidates.scores) <= _MAX_CANDIDATES:
+        return candidates
+    kept = np.argsort(-candidates.scores, kind="stable")[:_MAX_CANDIDATES]
+    return Candidates(candidates.boxes[kept], candidates.scores[kept], candidates.classes[kept])
+
+
+def load_detector(
+    directory: Path, *, threads: int, threshold: float | None = None, floor: float | None = None
+) -> Detector:
+    """The model in a directory, after its digest was compared with its card's.
+
+    Args:
+        directory: Holds `model.onnx` and `card.json`.
+        threads: Threads of one inference, at least 1.
+        threshold: The score from which a detection counts; None takes the card's.
+        floor: The lowest score that is handed on; None takes the card's, but never more than the threshold.
+
+    Raises:
+        ImageError: A file is missing, the card is malformed, the digest is another, or the model cannot be loaded.
+    """
+    card = parse_card(_read(directory / "card.json"))
+    model = _read(directory / "model.onnx")
+    _require_digest(model, card.digest)
+    counts = card.threshold if threshold is None else threshold
+    lowest = min(card.floor if floor is None else floor, counts)
+    return Detector(card, Session(model, card, threads=threads), threshold=counts, floor=lowest)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(
+            "the detector's image lacks a file",
+            where=path.name,
+            actual=error.strerror or "",
+            advice="Build the detector's image again",
+        ) from error
+
+
+def _require_digest(model: bytes, expected: Digest) -> None:
+    actual = Digest.of(model)
+    if actual != expected:
+        raise ImageError(
+            "the model is not the one that its card names",
+            where="model.onnx",
+            expected=str(expected),
+            actual=str(actual),
+            advice="Build the detector's image again",
+        )

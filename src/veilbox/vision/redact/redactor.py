@@ -1,0 +1,101 @@
+"""Hides the regions of one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilbox.core.frame import FrameLayout, PixelFormat, Plane
+from veilbox.core.policy import Redaction, Shape, Style
+from veilbox.core.regions import Regions
+from veilbox.vision.redact.area import Area, ellipse_mask, joined, whole_pixels
+from veilbox.vision.redact.cells import cell_edges, cell_means, cell_side, flat, smooth
+from veilbox.vision.redact.planes import Samples, require_planes
+
+_Surface = Callable[[NDArray[np.uint64], NDArray[np.intp], NDArray[np.intp]], NDArray[np.uint64] | NDArray[np.float32]]
+_SURFACES: dict[Style, _Surface] = {Style.PIXELATE: flat, Style.BLUR: smooth}
+
+
+class Redactor:
+    """Hides regions in the planes of a frame, in place.
+
+    Every sample that a region with its margin touches is replaced, subsampled chroma included; opacity stays. What
+    pixelation and blur leave of a region depends on at most `cells` x `cells` means for each component.
+
+    Args:
+        redaction: Style, strength, shape and margin.
+    """
+
+    def __init__(self, redaction: Redaction) -> None:
+        self._redaction = redaction
+
+    def redact(self, planes: list[Samples], layout: FrameLayout, regions: Regions, *, full_range: bool) -> None:
+        """Hide the regions.
+
+        Args:
+            planes: As from `planes_of`, writable.
+            layout: The frame's layout.
+            regions: In pixels of the frame, without margin; they may reach outside.
+            full_range: Whether luma's black is 0 and not 16 (at 8 bits); means nothing for RGB.
+
+        Raises:
+            ProtocolError: The planes do not fit the layout, or a region is not finite. Nothing was changed.
+        """
+        require_planes(planes, layout)
+        for core in self._cores(regions, layout):
+            for index, samples in enumerate(planes):
+                self._hide(samples, core, index, layout, full_range=full_range)
+
+    def _cores(self, regions: Regions, layout: FrameLayout) -> list[Area]:
+        boxes = whole_pixels(regions.boxes, margin=self._redaction.margin)
+        areas = [Area(*row) for row in boxes.tolist()]
+        seen = [self._outline(area).touches(layout) for area in areas]
+        if self._redaction.style is Style.SOLID:
+            return [area for area, touches in zip(areas, seen, strict=True) if touches]
+        return [Area(*row) for row in joined(boxes[np.array(seen, np.bool_)]).tolist()]
+
+    def _outline(self, core: Area) -> Area:
+        return core.circumscribed if self._redaction.shape is Shape.ELLIPSE else core
+
+    def _hide(self, samples: Samples, core: Area, index: int, layout: FrameLayout, *, full_range: bool) -> None:
+        plane = layout.format.planes[index]
+        outline = self._outline(core)
+        window = outline.window(plane, layout)
+        target = samples[window.slices][..., : _colours(layout.format, index)]
+        if self._redaction.style is Style.SOLID:
+            cover: Samples | int = black(layout.format, index, full_range=full_range)
+        else:
+            cover = self._surface(target, outline, plane)
+        if self._redaction.shape is Shape.BOX:
+            target[...] = cover
+        else:
+            np.copyto(target, cover, where=ellipse_mask(core, window, plane)[..., None])
+
+    def _surface(self, target: Samples, outline: Area, plane: Plane) -> Samples:
+        cells = self._redaction.cells
+        side = cell_side(outline.longer_side, cells)
+        rows = cell_edges(target.shape[0], plane.y_shift, side=side, cells=cells)
+        columns = cell_edges(target.shape[1], plane.x_shift, side=side, cells=cells)
+        surface = _SURFACES[self._redaction.style](cell_means(target, rows, columns), rows, columns)
+        return surface.astype(np.uint8) if target.dtype == np.uint8 else surface.astype(np.uint16)
+
+
+def _colours(pixel_format: PixelFormat, index: int) -> int:
+    """Components of a plane without opacity."""
+    last = index == len(pixel_format.planes) - 1
+    return pixel_format.planes[index].components - int(pixel_format.alpha and last)
+
+
+def black(pixel_format: PixelFormat, index: int, *, full_range: bool) -> int:
+    """The sample value of black in one plane.
+
+    Source: ITU-R BT.601-7 and BT.709-6: luma's black is 16 and chroma's zero is 128, both at 8 bits and shifted
+    left for more; ITU-T T.871 (JFIF) for full range, where luma's black is 0.
+    """
+    if pixel_format.rgb:
+        return 0
+    if index > 0:
+        return 128 << (pixel_format.depth - 8)
+    return 0 if full_range else 16 << (pixel_format.depth - 8)

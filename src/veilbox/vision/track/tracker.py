@@ -1,0 +1,171 @@
+"""From detections to regions: what waits for later frames, and what leaves."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilbox.core.detections import MAX_DETECTIONS, Detections
+from veilbox.core.errors import ProtocolError
+from veilbox.core.policy import Tracking
+from veilbox.core.regions import Origin, Regions
+from veilbox.vision.track.affinity import CERTAIN_IOU, affinities, match
+from veilbox.vision.track.trail import Box, Moment, Trail
+
+# As many as two full frames of detections of which none continues another. It bounds memory and the time of one
+# frame when a detector sends noise.
+MAX_TRAILS = 2 * MAX_DETECTIONS
+
+
+class Tracker:
+    """Follows detections through one film and says what to hide in each frame.
+
+    A frame waits until `lookahead` later frames are known, so that what is found then also covers it. The rules:
+    every strong detection is covered in its frame; a gap of at most `bridge` frames between two detections of one
+    track is filled along the straight way between them; `extend` frames before the first and after the last
+    detection are covered too, and so are frames that nobody analysed up to the next one that somebody did.
+
+    Args:
+        tracking: How far a track reaches.
+        width: Columns of the coded frame.
+        height: Rows of it.
+        threshold: Detections with this score or more are strong. Weaker ones only keep tracks alive or lead up to
+            them (the two score bands of ByteTrack, Zhang et al. 2022, section 3).
+
+    Attributes:
+        tracks: Tracks with a strong detection so far, by class index.
+    """
+
+    def __init__(self, tracking: Tracking, *, width: int, height: int, threshold: float = 0.0) -> None:
+        self.tracks: dict[int, int] = {}
+        self._tracking = tracking
+        self._frame = (width, height)
+        self._threshold = np.float32(threshold)
+        self._waiting: deque[Moment] = deque()
+        self._trails: list[Trail] = []
+        self._born = 0
+        self._last: Moment | None = None
+
+    def push(self, sequence: int, detections: Detections | None) -> None:
+        """Take what is known of the next frame.
+
+        Args:
+            sequence: One more than the last frame's.
+            detections: In pixels of the coded frame; None if the frame was not analysed.
+
+        Raises:
+            ProtocolError: The frame is not the next one, or there are more tracks than `MAX_TRAILS`.
+        """
+        moment = self._next_moment(sequence, analysed=detections is not None)
+        self._waiting.append(moment)
+        if detections is not None:
+            self._associate(moment, detections)
+
+    def _next_moment(self, sequence: int, *, analysed: bool) -> Moment:
+        if self._last is not None and sequence != self._last.sequence + 1:
+            raise ProtocolError("a frame is out of order", expected=str(self._last.sequence + 1), actual=str(sequence))
+        looks = self._last.looks if self._last is not None else 0
+        self._last = Moment(sequence, looks + int(analysed), analysed)
+        return self._last
+
+    def ready(self) -> Iterator[tuple[int, Regions]]:
+        """Frames whose look-ahead is known, in order, each once."""
+        while len(self._waiting) > self._tracking.lookahead:
+            yield self._release()
+
+    def flush(self) -> Iterator[tuple[int, Regions]]:
+        """At the end of the film: all frames that still wait, in order."""
+        while self._waiting:
+            yield self._release()
+
+    def _associate(self, moment: Moment, detections: Detections) -> None:
+        strong = detections.scores >= self._threshold
+        open_trails = [trail for trail in self._trails if trail.continues_at(moment, self._tracking)]
+        for band in (strong, ~strong):
+            chosen = np.flatnonzero(band)
+            taken = self._continue(moment, detections, chosen, open_trails)
+            for index in np.setdiff1d(chosen, taken):
+                self._begin(moment, detections, int(index), strong=bool(strong[index]))
+            open_trails = [trail for trail in open_trails if trail.unseen(moment)]
+
+    def _continue(
+        self, moment: Moment, detections: Detections, chosen: NDArray[np.intp], trails: list[Trail]
+    ) -> list[int]:
+        """Give each of the chosen detections to the track that it fits best; returns those that fitted one."""
+        if not trails or not len(chosen):
+            return []
+        predicted = np.array([trail.predicted(moment) for trail in trails], np.float32)
+        unseen = np.array([trail.unseen(moment) for trail in trails])
+        scores = affinities(predicted, detections.boxes[chosen], unseen)
+        kinds = np.array([trail.class_index for trail in trails])
+        scores[kinds[:, None] != detections.classes[chosen][None]] = -np.inf
+        taken = []
+        for row, column in match(scores):
+            index = int(chosen[column])
+            certain = bool(scores[row, column] >= CERTAIN_IOU)
+            self._see(trails[row], moment, detections, index, certain=certain)
+            taken.append(index)
+        return taken
+
+    def _begin(self, moment: Moment, detections: Detections, index: int, *, strong: bool) -> None:
+        if len(self._trails) >= MAX_TRAILS:
+            if not strong:
+                return
+            raise ProtocolError("more tracks than one picture can hold", expected=f"<= {MAX_TRAILS}")
+        trail = Trail(self._born, int(detections.classes[index]))
+        self._born += 1
+        self._trails.append(trail)
+        self._see(trail, moment, detections, index, certain=True)
+
+    def _see(self, trail: Trail, moment: Moment, detections: Detections, index: int, *, certain: bool) -> None:
+        known = trail.confirmed
+        strong = bool(detections.scores[index] >= self._threshold)
+        trail.see(moment, _box(detections.boxes[index]), strong=strong, certain=certain)
+        if trail.confirmed and not known:
+            self.tracks[trail.class_index] = self.tracks.get(trail.class_index, 0) + 1
+
+    def _release(self) -> tuple[int, Regions]:
+        moment = self._waiting.popleft()
+        covers = [
+            (box, trail, origin)
+            for trail in self._trails
+            if trail.confirmed
+            for box, origin in trail.covers(moment, self._tracking)
+            if self._visible(box)
+        ]
+        self._forget(moment)
+        return moment.sequence, _regions(covers)
+
+    def _visible(self, box: Box) -> bool:
+        width, height = self._frame
+        return box[0] < width and box[1] < height and box[2] >= 0 and box[3] >= 0
+
+    def _forget(self, released: Moment) -> None:
+        """Drop tracks that can neither go on nor cover a later frame, and sightings that are behind us."""
+        latest = self._last or released
+        self._trails = [
+            trail
+            for trail in self._trails
+            if trail.continues_at(latest, self._tracking) or not trail.over_at(released, self._tracking)
+        ]
+        for trail in self._trails:
+            trail.forget_before(released.sequence + 1)
+
+
+def _box(row: NDArray[np.float32]) -> Box:
+    x1, y1, x2, y2 = row.tolist()
+    return x1, y1, x2, y2
+
+
+def _regions(covers: list[tuple[Box, Trail, Origin]]) -> Regions:
+    if not covers:
+        return Regions.empty()
+    return Regions(
+        boxes=np.array([box for box, _, _ in covers], np.float32),
+        tracks=np.array([trail.number for _, trail, _ in covers], np.int32),
+        classes=np.array([trail.class_index for _, trail, _ in covers], np.int32),
+        origins=np.array([int(origin) for _, _, origin in covers], np.int32),
+    )
