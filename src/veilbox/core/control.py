@@ -63,12 +63,15 @@ class OpenItem:
 
     Attributes:
         item: Counts from 0 in the job's order.
-        suffix: The output's lower-case suffix without the dot (`mp4`, `jpg`); empty for ingest, which goes by
-            content.
+        suffix: The output's lower-case suffix without the dot (`mp4`, `jpg`). Ingest goes by content and needs it
+            only to know which audio the output can carry.
+        analysis_stride: For ingest: sides of the analysis picture are multiples of it (every detector's stride
+            divides it).
     """
 
     item: int
     suffix: str = ""
+    analysis_stride: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,10 +137,12 @@ class ItemStarted:
     """From ingest: a source was opened.
 
     Attributes:
+        first_sequence: Sequence number of the item's first frame; numbers run on from item to item.
         frames: Expected number of frames for the progress bar; 0 if unknown.
     """
 
     item: int
+    first_sequence: int
     kind: str
     width: int
     height: int
@@ -151,7 +156,7 @@ class ItemDone:
 
     Attributes:
         frames: Frames that passed.
-        counts: For anonymize, per class: tracks.
+        counts: For anonymize, tracks by class name.
         covered: For anonymize, boxes by origin: detected, interpolated, extended.
         latency_us: For export, a packed `metrics.Histogram` of microseconds from decode to encode.
         first_frame_ns: For export, CLOCK_MONOTONIC when the item's first frame went to the encoder; 0 if none.

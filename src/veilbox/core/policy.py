@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from veilbox.core.errors import UsageError
+from veilbox.core.stream import Kind
 
 # McPherson et al. 2016 and Revelio 2025 re-identify blurred faces from a few dozen independent cells; eight across
 # leaves a coarse patch of colours whatever the face's size in pixels.
@@ -70,7 +71,8 @@ class Detection:
         classes: What to hide.
         threshold: The lowest score that counts, 0 to 1; None takes the model card's.
         film_side: Longer side of the analysis picture of a film's frame, pixels.
-        image_side: The same for a single picture.
+        image_side: The most for a single picture, which is searched at its own size where that is between
+            `film_side` and this.
         stride: Frames from one detection to the next; frames between are covered by the tracks on both sides.
     """
 
@@ -95,6 +97,12 @@ class Detection:
                 expected="between 0 and 1",
                 actual=str(self.threshold),
             )
+
+    def long_side(self, kind: Kind, width: int, height: int) -> int:
+        """The longer side of the analysis picture of a source of that kind and size, pixels."""
+        if kind is Kind.FILM:
+            return self.film_side
+        return min(max(width, height, self.film_side), max(self.image_side, self.film_side))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

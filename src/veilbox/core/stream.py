@@ -62,6 +62,7 @@ class StreamInfo:
         jpeg_quantization: The JPEG source's quantization tables in Pillow's order, empty otherwise. Encoding with
             the same tables keeps the loss outside the boxes near rounding.
         jpeg_subsampling: The JPEG source's chroma subsampling in Pillow's numbers; -1 if not a JPEG.
+        lossless: Whether the picture's own compression lost nothing, so that its output must lose nothing either.
     """
 
     kind: Kind
@@ -77,6 +78,7 @@ class StreamInfo:
     audio: AudioInfo | None = None
     jpeg_quantization: tuple[tuple[int, ...], ...] = ()
     jpeg_subsampling: int = -1
+    lossless: bool = False
 
     def __post_init__(self) -> None:
         if self.time_base[0] <= 0 or self.time_base[1] <= 0:

@@ -1,0 +1,99 @@
+"""Options that commands share, and the policy that they spell."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from veilbox.core.errors import UsageError
+from veilbox.core.policy import MAX_CELLS, Detection, Encoding, Keep, Policy, Redaction, Shape, Style, Tracking
+
+# Classes that the built-in models know.
+CLASSES = ("face",)
+
+
+def add_detection_options(parser: argparse.ArgumentParser) -> None:
+    """What to look for and how hard, and how strong the walls must be."""
+    group = parser.add_argument_group("detection")
+    group.add_argument("--hide", action="append", choices=CLASSES, help="what to hide (default: face); repeatable")
+    group.add_argument(
+        "--threshold", type=float, metavar="SCORE", help="lowest score that counts, 0 to 1 (default: the model's)"
+    )
+    group.add_argument(
+        "--film-side", type=int, metavar="PIXELS", help="longer side at which films are searched (default: 640)"
+    )
+    group.add_argument(
+        "--image-side", type=int, metavar="PIXELS", help="longer side at which images are searched (default: 1280)"
+    )
+    walls = parser.add_argument_group("walls")
+    walls.add_argument(
+        "--isolation",
+        default="auto",
+        metavar="auto|LEVEL",
+        help="least isolation level, 0 to 6, that every component must measure from inside before the first frame; "
+        "auto takes the strongest that this machine offers (default)",
+    )
+    walls.add_argument(
+        "--deadline",
+        type=float,
+        metavar="SECONDS",
+        help="silence after which a component counts as hung and the job ends (default: 30)",
+    )
+
+
+def add_redaction_options(parser: argparse.ArgumentParser) -> None:
+    """How to hide, what may stay, and how to encode."""
+    group = parser.add_argument_group("redaction")
+    group.add_argument("--style", choices=[*Style], help="default: solid, which keeps nothing of what it hides")
+    group.add_argument(
+        "--cells",
+        type=int,
+        metavar="N",
+        help=f"independent cells across a region for pixelate and blur, 1 to {MAX_CELLS} (default: 6)",
+    )
+    group.add_argument("--shape", choices=[*Shape], help="default: box")
+    group.add_argument(
+        "--margin", type=float, metavar="SHARE", help="added on each side, as a share of the box (default: 0.15)"
+    )
+    group.add_argument("--lookahead", type=int, metavar="FRAMES", help="frames to wait for what follows (default: 12)")
+    group.add_argument(
+        "--stride", type=int, metavar="FRAMES", help="frames from one detection to the next (default: 1)"
+    )
+    group.add_argument("--keep", action="append", choices=[*Keep], help="what may stay besides pixels; repeatable")
+    encoding = parser.add_argument_group("encoding, in FFmpeg's words")
+    encoding.add_argument("--encoder", metavar="NAME", help="libx264, libx265, libvpx-vp9, libsvtav1, mpeg4, …")
+    encoding.add_argument("--preset", metavar="NAME", help="the encoder's preset (default: veryfast for libx264)")
+    encoding.add_argument("--crf", type=int, metavar="N", help="constant rate factor (default: 20 for libx264)")
+
+
+def policy_from(arguments: argparse.Namespace) -> Policy:
+    """The policy that the options spell; options that were not given take the policy's defaults.
+
+    Raises:
+        UsageError: A value is out of bounds.
+    """
+    return Policy(
+        redaction=Redaction(**_given(arguments, style=Style, cells=int, shape=Shape, margin=float)),
+        detection=Detection(
+            classes=tuple(dict.fromkeys(arguments.hide)) if arguments.hide else CLASSES,
+            **_given(arguments, threshold=float, film_side=int, image_side=int, stride=int),
+        ),
+        tracking=Tracking(**_given(arguments, lookahead=int)),
+        encoding=Encoding(**_given(arguments, encoder=str, preset=str, crf=int)),
+        keep=tuple(Keep(name) for name in dict.fromkeys(getattr(arguments, "keep", None) or ())),
+        minimum_isolation=_level(arguments.isolation),
+        **({} if arguments.deadline is None else {"deadline_s": arguments.deadline}),
+    )
+
+
+def _given(arguments: argparse.Namespace, **kinds: type) -> dict[str, Any]:
+    values = {name: getattr(arguments, name, None) for name in kinds}
+    return {name: kinds[name](value) for name, value in values.items() if value is not None}
+
+
+def _level(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise UsageError("no such isolation level", where="--isolation", expected="auto or 0 to 6", actual=text)
+    return int(text)

@@ -1,0 +1,212 @@
+"""anonymize: track, fill gaps in both directions, redact; the only component that sees raw frames and boxes together.
+
+Raw ring + boxes -> clean ring. A raw frame waits in its slot until its look-ahead is known; memory is bounded by the
+ring, so the look-ahead is too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilbox.components.edges import Edges
+from veilbox.components.gather import BoxGatherer
+from veilbox.components.session import Session
+from veilbox.core.control import Configure, ItemDone, Ready
+from veilbox.core.errors import ProtocolError
+from veilbox.core.frame import FrameLayout
+from veilbox.core.policy import Policy, Tracking
+from veilbox.core.regions import Origin, Regions
+from veilbox.core.stream import AnalysisView, StreamInfo
+from veilbox.transport.consumer import FrameView, RingConsumer
+from veilbox.transport.info import decode_info
+from veilbox.transport.messages import ANALYSED, End, Start
+from veilbox.transport.producer import RingProducer
+from veilbox.vision.redact import Redactor, planes_of
+from veilbox.vision.track import Tracker
+
+# One clean frame being encoded, one waiting, one being written.
+_CLEAN_SLOTS = 3
+# Slots that must stay free for ingest while others wait for their look-ahead, or the pod would stand still.
+_FREE_SLOTS = 2
+_FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
+
+
+def run(session: Session) -> None:
+    """Redact every item that arrives on the raw ring."""
+    configure, channels = session.configure()
+    edges = Edges(configure, channels, session)
+    session.send(Ready(ready_ns=time.monotonic_ns()))
+    _Anonymize(session, configure, edges).run()
+
+
+class _Item:
+    """One item on its way: frames that wait, and what was covered."""
+
+    def __init__(self, start: Start, policy: Policy, threshold: float) -> None:
+        self.number = start.item
+        self.info: StreamInfo
+        self.info, view = decode_info(start.info)
+        if view is None:
+            raise ProtocolError("the start of an item tells no analysis view", where="raw")
+        self.view: AnalysisView = view
+        self.layout: FrameLayout = self.info.layout
+        tracking = bounded(policy.tracking, start.slots)
+        self.tracker = Tracker(tracking, width=self.info.width, height=self.info.height, threshold=threshold)
+        self.unpushed: OrderedDict[int, FrameView] = OrderedDict()
+        self.held: dict[int, FrameView] = {}
+        self.covered = dict.fromkeys(Origin, 0)
+        self.scratch: NDArray[np.uint8] = np.empty(self.layout.nbytes, np.uint8)
+        self.frames = 0
+        self.ended: End | None = None
+
+    @property
+    def full_range(self) -> bool:
+        """Whether black is 0 rather than 16."""
+        return self.layout.format.rgb or self.info.colour.range == _FULL_RANGE or self.layout.pixel_format in _GREYS
+
+    def count(self, regions: Regions) -> None:
+        """Add one frame's regions to the statistics."""
+        self.frames += 1
+        for origin in Origin:
+            self.covered[origin] += int(np.count_nonzero(regions.origins == origin))
+
+
+# Greys of pictures are full range; grey films say so in their colour range.
+_GREYS = frozenset({"gray16le", "ya8"})
+
+
+def bounded(tracking: Tracking, slots: int) -> Tracking:
+    """The policy's tracking with its look-ahead cut to what a ring of `slots` slots can hold."""
+    lookahead = max(0, min(tracking.lookahead, slots - _FREE_SLOTS))
+    return Tracking(lookahead=lookahead, bridge=tracking.bridge, extend=tracking.extend)
+
+
+class _Anonymize:
+    """The loop."""
+
+    def __init__(self, session: Session, configure: Configure, edges: Edges) -> None:
+        self._session = session
+        self._policy = configure.policy
+        self._raw: RingConsumer = edges.ring_consumer("raw")
+        clean = edges.ring_producer("clean")
+        if clean is None:
+            raise ProtocolError("an edge is missing", where="clean")
+        self._clean: RingProducer = clean
+        self._boxes = BoxGatherer(edges.boxes_in())
+        self._redactor = Redactor(configure.policy.redaction)
+        self._item: _Item | None = None
+
+    def run(self) -> None:
+        """Work until the supervisor says that no more items follow."""
+        channels = [self._raw.channel, *self._boxes.channels]
+        while not self._session.finishing:
+            progressed = self._boxes.receive()
+            progressed |= self._receive_raw()
+            progressed |= self._advance()
+            if not progressed:
+                self._session.wait(readable=channels)
+
+    def _receive_raw(self) -> bool:
+        if self._item is not None and self._item.ended is not None:
+            return False  # the next item waits until this one's boxes are in
+        message = self._raw.receive()
+        match message:
+            case None:
+                return False
+            case Start():
+                self._start(message)
+            case FrameView():
+                self._current().unpushed[message.frame.sequence] = message
+            case End():
+                self._current().ended = message
+        return True
+
+    def _start(self, start: Start) -> None:
+        item = _Item(start, self._policy, self._boxes.threshold(self._session))
+        self._session.item, self._session.frames = start.item, 0
+        self._clean.start(start.item, start.info, item.layout.nbytes, wanted_slots=_CLEAN_SLOTS)
+        self._item = item
+
+    def _current(self) -> _Item:
+        if self._item is None:
+            raise ProtocolError("a frame came before its start", where="raw")
+        return self._item
+
+    def _advance(self) -> bool:
+        """Push frames whose boxes are in, emit those whose look-ahead is known, end what has ended."""
+        item = self._item
+        if item is None:
+            return False
+        if item.ended is not None and item.ended.aborted:
+            self._abort(item)
+            return True
+        progressed = False
+        while item.unpushed and self._push_first(item):
+            progressed = True
+            for sequence, regions in item.tracker.ready():
+                self._emit(item, sequence, regions)
+        if item.ended is not None and not item.unpushed:
+            self._finish(item)
+            progressed = True
+        return progressed
+
+    def _push_first(self, item: _Item) -> bool:
+        sequence, frame = next(iter(item.unpushed.items()))
+        if frame.frame.flags & ANALYSED:
+            found = self._boxes.take(sequence)
+            if found is None:
+                return False
+            item.tracker.push(sequence, found.in_frame(item.view))
+        else:
+            item.tracker.push(sequence, None)
+        item.held[sequence] = item.unpushed.pop(sequence)
+        return True
+
+    def _emit(self, item: _Item, sequence: int, regions: Regions) -> None:
+        frame = item.held.pop(sequence)
+        pixels = frame.buffer
+        if len(regions):
+            # Redaction works on a private copy: the clean ring must not hold a raw pixel even for a moment, for
+            # export maps it and need not wait to be told that a frame is ready.
+            np.copyto(item.scratch, np.frombuffer(frame.buffer, np.uint8, count=item.layout.nbytes))
+            pixels = item.scratch.data
+            planes = planes_of(pixels, item.layout)
+            self._redactor.redact(planes, item.layout, regions, full_range=item.full_range)
+        slot = self._clean.acquire()
+        slot.buffer[:] = pixels[: item.layout.nbytes]
+        self._clean.publish(
+            slot,
+            sequence=sequence,
+            pts=frame.frame.pts,
+            duration=frame.frame.duration,
+            decoded_ns=frame.frame.decoded_ns,
+            flags=0,
+        )
+        self._raw.release(frame)
+        item.count(regions)
+        self._session.frames += 1
+        self._session.beat()
+
+    def _finish(self, item: _Item) -> None:
+        for sequence, regions in item.tracker.flush():
+            self._emit(item, sequence, regions)
+        self._clean.end(item.number, aborted=False)
+        self._session.send(
+            ItemDone(
+                item=item.number,
+                frames=item.frames,
+                counts={self._boxes.label(index): count for index, count in item.tracker.tracks.items()},
+                covered={origin.name.lower(): count for origin, count in item.covered.items()},
+            )
+        )
+        self._item = None
+
+    def _abort(self, item: _Item) -> None:
+        for frame in (*item.held.values(), *item.unpushed.values()):
+            self._raw.release(frame)
+        self._clean.end(item.number, aborted=True)
+        self._item = None

@@ -1,0 +1,114 @@
+"""detect: find boxes in the analysis picture; one container for each model.
+
+Analysis ring -> boxes, as numbers over a socket. No component of this kind sees a full frame.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from veilbox.components.edges import Edges
+from veilbox.components.introduction import Introduction, encode_introduction
+from veilbox.components.session import Session
+from veilbox.core.control import Configure, ItemDone, Ready
+from veilbox.core.detections import Detections
+from veilbox.core.errors import ProtocolError
+from veilbox.core.policy import Policy
+from veilbox.core.stream import AnalysisView
+from veilbox.transport.consumer import FrameView, RingConsumer
+from veilbox.transport.info import decode_info
+from veilbox.transport.messages import Boxes, End, Start
+from veilbox.transport.relay import Sender
+from veilbox.vision.detect import Detector, load_detector
+
+# The image's model layer.
+_MODELS = Path("/models")
+
+
+def run(session: Session, models: Path = _MODELS) -> None:
+    """Detect in every analysis picture until ingest's last item."""
+    configure, channels = session.configure()
+    edges = Edges(configure, channels, session)
+    detector = _load(models, configure)
+    session.send(
+        Ready(
+            ready_ns=time.monotonic_ns(),
+            classes=detector.card.classes,
+            model=str(detector.card.digest),
+            stride=detector.card.stride,
+        )
+    )
+    _Detect(session, configure.policy, detector, edges).run()
+
+
+def _load(models: Path, configure: Configure) -> Detector:
+    folders = sorted(path for path in models.iterdir() if path.is_dir())
+    if len(folders) != 1:
+        raise ProtocolError("the image must hold one model", where=str(models), actual=str(len(folders)))
+    detection = configure.policy.detection
+    # With an anonymizer behind it, weak boxes are handed on: they keep tracks alive. As a final result they are noise.
+    tracked = any(end.edge == "boxes" and end.peer == "anonymize" for end in configure.ends)
+    detector = load_detector(folders[0], threads=len(os.sched_getaffinity(0)), threshold=detection.threshold)
+    if tracked:
+        return detector
+    return load_detector(
+        folders[0],
+        threads=len(os.sched_getaffinity(0)),
+        threshold=detector.threshold,
+        floor=detector.threshold,
+    )
+
+
+class _Detect:
+    """The loop of one detector."""
+
+    def __init__(self, session: Session, policy: Policy, detector: Detector, edges: Edges) -> None:
+        self._session = session
+        self._detector = detector
+        self._ring: RingConsumer = edges.ring_consumer("analysis")
+        self._boxes: Sender = edges.boxes_out()
+        card = detector.card
+        self._wanted = np.array([name in policy.detection.classes for name in card.classes])
+        self._introduction = encode_introduction(Introduction(classes=card.classes, threshold=detector.threshold))
+        self._view: AnalysisView | None = None
+
+    def run(self) -> None:
+        """Handle messages until the supervisor finishes and the ring is drained."""
+        for message in self._session.stream(self._ring):
+            match message:
+                case Start():
+                    self._start(message)
+                case End():
+                    self._end(message)
+                case FrameView():
+                    self._frame(message)
+
+    def _start(self, start: Start) -> None:
+        _, self._view = decode_info(start.info)
+        self._session.item, self._session.frames = start.item, 0
+        self._boxes.start(start.item, self._introduction)
+
+    def _end(self, end: End) -> None:
+        self._boxes.end(end.item, aborted=end.aborted)
+        if not end.aborted:
+            self._session.send(ItemDone(item=end.item, frames=self._session.frames))
+
+    def _frame(self, frame: FrameView) -> None:
+        if self._view is None:
+            raise ProtocolError("a frame came before its start", where="analysis")
+        shape = (self._view.height, self._view.width, 3)
+        picture = np.frombuffer(frame.buffer, np.uint8, count=shape[0] * shape[1] * 3).reshape(shape)
+        found = self._select(self._detector.detect(picture))
+        sequence = frame.frame.sequence
+        del picture
+        self._ring.release(frame)
+        self._boxes.send(Boxes(sequence=sequence, payload=found.pack()))
+        self._session.frames += 1
+
+    def _select(self, found: Detections) -> Detections:
+        keep = self._wanted[found.classes]
+        return Detections(found.boxes[keep], found.scores[keep], found.classes[keep])

@@ -1,0 +1,112 @@
+"""Boxes of every detector, gathered by frame.
+
+Sequence numbers run on from item to item, so boxes of an item that was aborted are recognised and dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from veilbox.components.introduction import Introduction, decode_introduction
+from veilbox.core.detections import Detections
+from veilbox.core.errors import ProtocolError
+from veilbox.transport.channel import Channel
+from veilbox.transport.messages import Boxes, Start
+from veilbox.transport.relay import Receiver
+from veilbox.transport.waiting import Waiter
+
+# Class indices of the n-th detector start here times n, so that tracks of different detectors never mix.
+_CLASSES_PER_DETECTOR = 1000
+# Far above what the analysis ring lets a detector be ahead by; a hostile one must not fill our memory.
+_MAX_AHEAD = 1024
+
+
+class BoxGatherer:
+    """Receives from the detectors' channels and joins what they found in one frame.
+
+    Args:
+        edges: By detector, in the plan's order.
+    """
+
+    def __init__(self, edges: Mapping[str, Receiver]) -> None:
+        self._edges = dict(edges)
+        self._order = {name: index for index, name in enumerate(edges)}
+        self._known: dict[str, Introduction] = {}
+        self._found: dict[int, dict[str, Detections]] = {}
+        self._taken = -1
+
+    @property
+    def channels(self) -> list[Channel]:
+        """To wait for."""
+        return [edge.channel for edge in self._edges.values()]
+
+    def receive(self) -> bool:
+        """Take in what has arrived; whether anything had."""
+        # Every detector gets its turn, so `any` must not stop at the first that had something.
+        arrived = [self._receive_one(name) for name in self._edges]
+        return any(arrived)
+
+    def threshold(self, waiter: Waiter) -> float:
+        """The lowest threshold of the detectors; waits until each has introduced itself."""
+        while len(self._known) < len(self._edges):
+            if not self.receive():
+                waiter.wait(readable=self.channels)
+        return min((one.threshold for one in self._known.values()), default=0.0)
+
+    def take(self, sequence: int) -> Detections | None:
+        """What all detectors found in a frame, or None while one has not answered."""
+        parts = self._found.get(sequence, {})
+        if len(parts) < len(self._edges):
+            return None
+        self._taken = sequence
+        self._found = {number: found for number, found in self._found.items() if number > sequence}
+        return _joined([_shifted(parts[name], index) for name, index in self._order.items()])
+
+    def label(self, index: int) -> str:
+        """The class name of a joined class index."""
+        detector, kind = divmod(index, _CLASSES_PER_DETECTOR)
+        name = list(self._order)[detector]
+        classes = self._known[name].classes
+        return classes[kind] if kind < len(classes) else f"{name}/{kind}"
+
+    def _receive_one(self, name: str) -> bool:
+        message = self._edges[name].receive()
+        match message:
+            case None:
+                return False
+            case Start():
+                self._known[name] = decode_introduction(message.info)
+            case Boxes():
+                self._add(name, message)
+            case _:
+                pass  # the raw ring says when an item ends
+        return True
+
+    def _add(self, name: str, message: Boxes) -> None:
+        if message.sequence <= self._taken:
+            return
+        found = Detections.unpack(message.payload)
+        known = self._known.get(name)
+        if known is None or (len(found) and not 0 <= int(found.classes.max()) < len(known.classes)):
+            raise ProtocolError("a detector found a class that it does not have", where=name)
+        if name in self._found.setdefault(message.sequence, {}):
+            raise ProtocolError("a detector answered twice", where=name, actual=f"frame {message.sequence}")
+        self._found[message.sequence][name] = found
+        if len(self._found) > _MAX_AHEAD:
+            raise ProtocolError("a detector ran ahead", where=name, expected=f"<= {_MAX_AHEAD} frames")
+
+
+def _shifted(found: Detections, index: int) -> Detections:
+    return Detections(found.boxes, found.scores, found.classes + np.int32(index * _CLASSES_PER_DETECTOR))
+
+
+def _joined(parts: list[Detections]) -> Detections:
+    if len(parts) == 1:
+        return parts[0]
+    return Detections(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.classes for part in parts]),
+    )

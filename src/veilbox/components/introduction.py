@@ -1,0 +1,45 @@
+"""How a detector introduces itself to whoever takes its boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from veilbox.core.errors import ProtocolError
+
+# A model of 80 COCO classes needs about a kilobyte.
+_MAX_CLASSES = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Introduction:
+    """What the numbers in a detector's boxes mean.
+
+    Attributes:
+        classes: Names in the order of the class indices.
+        threshold: Boxes with this score or more count; boxes below only keep tracks alive.
+    """
+
+    classes: tuple[str, ...]
+    threshold: float
+
+
+def encode_introduction(introduction: Introduction) -> bytes:
+    """The JSON that a boxes edge's start carries."""
+    return msgspec.json.encode(introduction)
+
+
+def decode_introduction(data: bytes) -> Introduction:
+    """The inverse; the bytes come from another component and are checked.
+
+    Raises:
+        ProtocolError: They are no introduction.
+    """
+    try:
+        introduction = msgspec.json.decode(data, type=Introduction)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError("not a detector's introduction", where="boxes") from error
+    if not 0 < len(introduction.classes) <= _MAX_CLASSES or not 0 <= introduction.threshold <= 1:
+        raise ProtocolError("a detector's introduction is out of bounds", where="boxes")
+    return introduction

@@ -1,0 +1,139 @@
+"""Job -> report: run the anonymising pod once over all items of a job."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import veilbox
+from veilbox.core.control import Append, Appended
+from veilbox.core.job import Job
+from veilbox.core.plan import Plan
+from veilbox.metrics.histogram import Histogram
+from veilbox.oci.image.store import ImageStore
+from veilbox.orchestrate.audit_log import entry_json, open_log
+from veilbox.orchestrate.launcher import Launcher
+from veilbox.orchestrate.machine import engine
+from veilbox.orchestrate.plan import anonymize_plan, detectors
+from veilbox.orchestrate.pod import Pod
+from veilbox.orchestrate.progress import Progress
+from veilbox.orchestrate.release import AnonymizeRun
+from veilbox.orchestrate.report import LatencyMs, Metrics, Report, Throughput
+from veilbox.orchestrate.report_parts import component_reports, peak_bytes, startup_figures
+from veilbox.seal.canary import planted
+
+_FIXED = ("ingest", "anonymize", "export", "audit")
+
+
+def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
+    """Anonymise every item of a job in sealed containers.
+
+    Args:
+        job: Items with outputs, and the policy.
+        store: Component images and the audit log.
+        progress: Told of every step.
+
+    Returns:
+        The report; its failures list sources of a folder that gave no output.
+
+    Raises:
+        VeilboxError: The job ended; what was not released before does not exist.
+    """
+    began = time.monotonic()
+    progress.phase("admitting images")
+    names = (*_FIXED, *detectors(job.policy))
+    with engine(store, names) as machine:
+        plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus)
+        return run_plan(
+            job, plan, machine.launcher, log_root=store.root, progress=progress, job_id=machine.job_id, began=began
+        )
+
+
+def run_plan(
+    job: Job, plan: Plan, launcher: Launcher, *, log_root: Path, progress: Progress, job_id: str, began: float
+) -> Report:
+    """Run an anonymising plan with any launcher; `anonymize` is this with containers."""
+    progress.phase("starting containers")
+    with planted() as canaries, Pod(plan, launcher, job.policy, canaries) as pod:
+        pod.await_ready()
+        ready_ns = time.monotonic_ns()
+        _introduce_log(pod, plan, log_root, job_id)
+        progress.phase("anonymizing")
+        opened = time.monotonic()
+        run = AnonymizeRun(job, pod, progress, detectors(job.policy))
+        run.run()
+        worked_s = time.monotonic() - opened
+        pod.finish()
+        startup = startup_figures(pod, ready_ns, run.first_frame_ns)
+        return Report(
+            veilbox=veilbox.__version__,
+            job=job_id,
+            outputs=tuple(run.outputs),
+            failures=tuple(run.failures),
+            skipped=job.skipped,
+            counts=_summed(output.counts for output in run.outputs),
+            covered=_summed(output.covered for output in run.outputs),
+            metrics=_metrics(run, startup, worked_s, time.monotonic() - began, peak_bytes(pod)),
+            components=component_reports(pod, plan),
+            runtime=launcher.runtime,
+            kernel=os.uname().release,
+            policy=job.policy,
+            audit=run.audit,
+        )
+
+
+def _introduce_log(pod: Pod, plan: Plan, root: Path, job_id: str) -> None:
+    """Hand the log to audit with the first entry: who will run, from which images, how isolated."""
+    facts: dict[str, object] = {
+        "job": job_id,
+        "veilbox": veilbox.__version__,
+        "images": {container.name: str(container.image) for container in plan.containers},
+        "isolation": {name: int(member.measured.level) for name, member in pod.members.items()},
+    }
+    log = open_log(root)
+    try:
+        pod.send("audit", Append(entry=entry_json("job", facts)), [log])
+    finally:
+        os.close(log)
+    while not any(isinstance(message, Appended) for _, message in pod.poll()):
+        pass  # no frame moves before the log knows of the job
+
+
+def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(total)
+
+
+def _metrics(
+    run: AnonymizeRun, startup: tuple[float, float, float], worked_s: float, wall_s: float, peak: int
+) -> Metrics:
+    latency = Histogram()
+    for packed in run.latency_us:
+        latency.merge(Histogram.unpacked(packed))
+    frames = sum(output.frames for output in run.outputs)
+    pixels = sum(output.frames * output.width * output.height for output in run.outputs)
+    seconds = max(worked_s, 1e-9)
+    started_ms, ready_ms, first_ms = startup
+    return Metrics(
+        fps=frames / seconds,
+        wall_s=wall_s,
+        latency_ms=LatencyMs(**{name: _ms(latency, q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}),
+        throughput=Throughput(
+            input_bytes_per_s=run.input_bytes / seconds,
+            output_bytes_per_s=sum(output.bytes for output in run.outputs) / seconds,
+            megapixels_per_s=pixels / seconds / 1e6,
+        ),
+        containers_started_ms=started_ms,
+        ready_ms=ready_ms,
+        first_clean_frame_ms=first_ms,
+        memory_peak_bytes=peak,
+    )
+
+
+def _ms(latency: Histogram, q: float) -> float:
+    return (latency.quantile(q) or 0) / 1000

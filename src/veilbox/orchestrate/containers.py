@@ -1,0 +1,223 @@
+"""Launch a plan as OCI containers on this machine.
+
+All mounts are made in the supervisor's private mount namespace: overlays and rings vanish with it, whatever ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from veilbox.core.errors import MachineError
+from veilbox.core.plan import Container, Plan
+from veilbox.metrics.cgroup import Meter
+from veilbox.metrics.process_io import process_io
+from veilbox.oci.runtime.config import process_limits, runtime_config, write_bundle
+from veilbox.oci.runtime.ids import Allotment, IdRange
+from veilbox.oci.runtime.mounts import mount_overlay, mount_tmpfs
+from veilbox.oci.runtime.seccomp import seccomp
+from veilbox.orchestrate.launcher import Cost, Launched
+from veilbox.seal.allowlist import syscalls
+from veilbox.seal.observe import observe
+from veilbox.transport.control import SupervisorControl
+
+if TYPE_CHECKING:
+    from veilbox.core.isolation import Gate
+    from veilbox.oci.admit import RunnableImage
+    from veilbox.oci.runtime.cgroups import Place
+    from veilbox.oci.runtime.driver import ContainerProcess, OciRuntime
+    from veilbox.oci.runtime.jobs import Job
+
+# The user inside every image.
+_USER = 65532
+# What a component may print before its last words: a start-up error's traceback fits.
+_LOG_BYTES = 8192
+
+
+class _Container:
+    """One running container; see `Launched`."""
+
+    def __init__(self, name: str, control: SupervisorControl, log: int, meter: Meter | None) -> None:
+        self.name = name
+        self.control = control
+        self.rings: dict[str, str] = {}
+        self.create_ms = 0.0
+        self.start_ns = 0
+        self.process: ContainerProcess | None = None
+        self.peers: Mapping[str, int] = {}
+        self._log = log
+        self._meter = meter
+        self._printed = b""
+
+    def fileno(self) -> int:
+        return -1 if self.process is None else self.process.fileno()
+
+    def exit_status(self) -> int | None:
+        return None if self.process is None else self.process.exit_status()
+
+    def last_words(self) -> str:
+        self._drain()
+        lines = self._printed.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def observe(self) -> tuple[Gate, ...]:
+        if self.process is None:
+            return ()
+        return observe(self.process.pid, peers=self.peers)
+
+    def cost(self) -> Cost:
+        self._drain()
+        io = None if self.process is None else process_io(self.process.pid)
+        usage = None if self._meter is None else self._meter.read()
+        return Cost(
+            cpu_s=usage.cpu_s if usage else None,
+            memory_peak_bytes=usage.memory_peak_bytes if usage else None,
+            read_bytes=io.read_chars if io else None,
+            written_bytes=io.written_chars if io else None,
+            out_of_memory=(usage.oom_kills or 0) if usage else 0,
+        )
+
+    def _drain(self) -> None:
+        """Keep the first bytes printed and let the rest go, so that a chatty component never blocks on the pipe."""
+        while True:
+            try:
+                chunk = os.read(self._log, 65536)
+            except BlockingIOError:
+                return
+            if not chunk:
+                return
+            self._printed = (self._printed + chunk)[:_LOG_BYTES]
+
+    def close(self) -> None:
+        self.control.close()
+        if self.process is not None:
+            self.process.close()
+            self.process = None
+        if self._log >= 0:
+            os.close(self._log)
+            self._log = -1
+
+
+class ContainerLauncher:
+    """Runs plans with one runtime in one job folder.
+
+    Args:
+        runtime: crun, runc or another OCI runtime.
+        job: The run directory's folder of this supervisor.
+        place: Where control groups go.
+        images: Admitted images by container name.
+        ids: Folder of id locks.
+    """
+
+    def __init__(
+        self, runtime: OciRuntime, job: Job, place: Place, images: Mapping[str, RunnableImage], ids: Path
+    ) -> None:
+        self.runtime = f"{runtime.name} {runtime.version}"
+        self._runtime = runtime
+        self._job = job
+        self._place = place
+        self._images = images
+        self._containers: dict[str, _Container] = {}
+        self._created: list[str] = []
+        self._stack = ExitStack()
+        self._allotment = self._stack.enter_context(Allotment(ids))
+        self._seccomp = {name: seccomp(syscalls(name), platform.machine()) for name in images}
+
+    def launch(self, plan: Plan) -> dict[str, Launched]:
+        """Create and start all containers of a plan, side by side."""
+        ids = {container.name: self._allotment.take() for container in plan.containers}
+        volumes = self._volumes(plan, ids)
+        with ThreadPoolExecutor(max_workers=len(plan.containers)) as pool:
+            jobs = [
+                pool.submit(self._launch_one, container, volumes, ids[container.name]) for container in plan.containers
+            ]
+        for job in jobs:
+            job.result()
+        self._introduce()
+        return dict(self._containers)
+
+    def _volumes(self, plan: Plan, ids: Mapping[str, IdRange]) -> dict[str, Path]:
+        """One tmpfs for each ring, owned by its producer's user."""
+        owners = {edge.volume: edge.producer for edge in plan.edges if edge.volume is not None}
+        volumes: dict[str, Path] = {}
+        for volume in plan.volumes:
+            path = self._job.mount_point(f"volume-{volume.name}")
+            mount_tmpfs(path, volume.size_bytes, ids[owners[volume.name]].host_id(_USER))
+            volumes[volume.name] = path
+        return volumes
+
+    def _launch_one(self, container: Container, volumes: Mapping[str, Path], ids: IdRange) -> None:
+        name = container.name
+        rootfs = self._job.mount_point(f"root-{name}")
+        mount_overlay(tuple(reversed(self._images[name].layers)), rootfs)
+        bundle = self._job.bundle(name)
+        config = runtime_config(
+            container,
+            rootfs=rootfs,
+            mount_sources=volumes,
+            ids=ids,
+            cgroups_path=self._place.path(self._job.job_id, name),
+            seccomp=self._seccomp[name],
+            hostname=name,
+            rlimits=process_limits(container.limits),
+        )
+        write_bundle(bundle, config)
+        self._start(container, bundle)
+
+    def _start(self, container: Container, bundle: Path) -> None:
+        name = container.name
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        log, printed = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(log, False)
+        launched = _Container(name, SupervisorControl(ours), log, self._meter(name))
+        launched.rings = {mount.volume: mount.destination for mount in container.mounts}
+        self._containers[name] = launched
+        container_id = self._job.container_id(name)
+        try:
+            before = time.monotonic_ns()
+            launched.process = self._runtime.create(
+                container_id, bundle, stdin=theirs.fileno(), stdout=printed, stderr=printed
+            )
+            launched.start_ns = time.monotonic_ns()
+            launched.create_ms = (launched.start_ns - before) / 1e6
+            self._runtime.start(container_id)
+        finally:
+            theirs.close()
+            os.close(printed)
+
+    def _meter(self, name: str) -> Meter | None:
+        path = self._place.path(self._job.job_id, name)
+        return None if path is None else Meter.at(path)
+
+    def _introduce(self) -> None:
+        """Tell every container's observer who the others are."""
+        pids = {name: one.process.pid for name, one in self._containers.items() if one.process is not None}
+        for name, one in self._containers.items():
+            one.peers = {other: pid for other, pid in pids.items() if other != name}
+
+    def stop(self) -> None:
+        """Kill and delete every container; the first failure is raised after all were tried."""
+        containers, self._containers = self._containers, {}
+        failures: list[Exception] = []
+        for one in containers.values():
+            if one.process is not None:
+                one.process.signal(9)
+        with ThreadPoolExecutor(max_workers=max(1, len(containers))) as pool:
+            deletions = [pool.submit(self._runtime.delete, self._job.container_id(name)) for name in containers]
+        for deletion in deletions:
+            error = deletion.exception()
+            if isinstance(error, Exception):
+                failures.append(error)
+        for one in containers.values():
+            one.close()
+        self._place.remove(self._job.job_id)
+        self._stack.close()
+        if failures:
+            raise MachineError("a container could not be removed", actual=str(failures[0])) from failures[0]

@@ -1,0 +1,203 @@
+"""Job -> boxes: run the detecting pod, whose only product is numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilbox.components.introduction import decode_introduction
+from veilbox.core.control import ItemDone, ItemFailed, ItemStarted, OpenItem
+from veilbox.core.detections import Detections
+from veilbox.core.errors import ProtocolError, VeilboxError
+from veilbox.core.job import Item, Job
+from veilbox.core.plan import Plan
+from veilbox.core.stream import AnalysisView, Kind, StreamInfo
+from veilbox.oci.image.store import ImageStore
+from veilbox.orchestrate.launcher import Launcher
+from veilbox.orchestrate.machine import engine
+from veilbox.orchestrate.plan import detect_plan, detectors
+from veilbox.orchestrate.pod import Pod
+from veilbox.orchestrate.progress import Progress
+from veilbox.orchestrate.report import SourceFailure
+from veilbox.orchestrate.source import open_source_file
+from veilbox.seal.canary import planted
+from veilbox.transport.messages import Boxes, End, Start
+from veilbox.transport.relay import Receiver
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Box:
+    """One detection in a source.
+
+    Attributes:
+        frame: From 0; 0 for images.
+        xywh: Left, top, width, height in pixels of the picture as a viewer sees it (turned upright), COCO's order.
+    """
+
+    item: int
+    name: str
+    frame: int
+    category: str
+    xywh: tuple[float, float, float, float]
+    score: float
+    film: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a detecting job found."""
+
+    boxes: tuple[Box, ...]
+    failures: tuple[SourceFailure, ...]
+
+
+def detect(job: Job, *, store: ImageStore, progress: Progress) -> Found:
+    """Detect in every item of a job in sealed containers; nothing is written.
+
+    Raises:
+        VeilboxError: The job ended.
+    """
+    progress.phase("admitting images")
+    with engine(store, ("ingest", *detectors(job.policy))) as machine:
+        plan = detect_plan(job.policy, machine.programs, cpus=machine.cpus)
+        return run_plan(job, plan, machine.launcher, progress=progress)
+
+
+def run_plan(job: Job, plan: Plan, launcher: Launcher, *, progress: Progress) -> Found:
+    """Run a detecting plan with any launcher."""
+    progress.phase("starting containers")
+    with planted() as canaries, Pod(plan, launcher, job.policy, canaries) as pod:
+        pod.await_ready()
+        run = DetectRun(job, pod, progress, detectors(job.policy))
+        run.run()
+        pod.finish()
+        return Found(boxes=tuple(run.boxes), failures=tuple(run.failures))
+
+
+@dataclass(slots=True)
+class _Open:
+    """The item that is being detected in."""
+
+    number: int
+    item: Item
+    started: ItemStarted | None = None
+    ended: set[str] = field(default_factory=set)
+    found: list[tuple[str, Boxes]] = field(default_factory=list)
+
+
+class DetectRun:
+    """Feeds items to a detecting pod, one at a time, and gathers boxes."""
+
+    def __init__(self, job: Job, pod: Pod, progress: Progress, names: tuple[str, ...]) -> None:
+        self._job = job
+        self._pod = pod
+        self._progress = progress
+        self._receivers = {name: Receiver(pod.boxes[name], Boxes) for name in names}
+        self._extra = {channel.fileno(): name for name, channel in pod.boxes.items()}
+        self._classes: dict[str, tuple[str, ...]] = {}
+        self._stride = pod.common_stride(names)
+        self.boxes: list[Box] = []
+        self.failures: list[SourceFailure] = []
+
+    def run(self) -> None:
+        """Work until every item is done or failed.
+
+        Raises:
+            VeilboxError: A component failed, or the only source of a job that is no folder did.
+        """
+        for number, item in enumerate(self._job.items):
+            opened = _Open(number, item)
+            try:
+                self._one(opened)
+            except VeilboxError as error:
+                if not self._job.folder or error.fault != "input":
+                    raise
+                self.failures.append(SourceFailure.of(item.name, error))
+            self._progress.done(number)
+
+    def _one(self, opened: _Open) -> None:
+        with open_source_file(opened.item.source, opened.item.name) as source:
+            opening = OpenItem(item=opened.number, analysis_stride=self._stride)
+            self._pod.send("ingest", opening, [source.fd])
+        while opened.started is None or len(opened.ended) < len(self._receivers):
+            for _, message in self._pod.poll(self._extra):
+                self._handle(opened, message)
+            for name, receiver in self._receivers.items():
+                self._receive(opened, name, receiver)
+            self._progress.advance(opened.number, len(opened.found))
+        self.boxes.extend(self._converted(opened))
+
+    def _handle(self, opened: _Open, message: object) -> None:
+        match message:
+            case ItemStarted(item=opened.number):
+                opened.started = message
+                self._progress.item(opened.number, len(self._job.items), opened.item.name, message.frames)
+            case ItemFailed(item=opened.number):
+                raise message.failure.error(opened.item.name)
+            case ItemDone():
+                pass  # the boxes edge ends in its own order
+            case _:
+                raise ProtocolError("unexpected message", actual=type(message).__name__)
+
+    def _receive(self, opened: _Open, name: str, receiver: Receiver) -> None:
+        while (message := receiver.receive()) is not None:
+            match message:
+                case Start():
+                    self._classes[name] = decode_introduction(message.info).classes
+                case Boxes():
+                    opened.found.append((name, message))
+                case End():
+                    if message.item == opened.number:
+                        opened.ended.add(name)
+                case _:
+                    raise ProtocolError("a boxes edge carries boxes only", where=name)
+
+    def _converted(self, opened: _Open) -> Iterator[Box]:
+        started = opened.started
+        if started is None:
+            raise ProtocolError("boxes of an item that never started", where=opened.item.name)
+        view = self._view(started)
+        for name, message in opened.found:
+            found = Detections.unpack(message.payload)
+            frame = message.sequence - started.first_sequence
+            if frame < 0:
+                continue  # of an item before, which failed half-way
+            if found.classes.size and not 0 <= int(found.classes.max()) < len(self._classes[name]):
+                raise ProtocolError("a detector found a class that it does not have", where=name)
+            for box, score, kind in zip(_upright(found, view), found.scores, found.classes, strict=True):
+                x1, y1, x2, y2 = (float(value) for value in box)
+                yield Box(
+                    item=opened.number,
+                    name=opened.item.name,
+                    frame=frame,
+                    category=self._classes[name][int(kind)],
+                    xywh=(x1, y1, x2 - x1, y2 - y1),
+                    score=float(score),
+                    film=started.kind == Kind.FILM,
+                )
+
+    def _view(self, started: ItemStarted) -> AnalysisView:
+        detection = self._job.policy.detection
+        kind = Kind(started.kind)
+        info = StreamInfo(
+            kind=kind,
+            width=started.width,
+            height=started.height,
+            pixel_format="gray",
+            rotation=started.rotation,
+        )
+        return AnalysisView.fit(info, long_side=detection.long_side(kind, info.width, info.height), stride=self._stride)
+
+
+def _upright(found: Detections, view: AnalysisView) -> NDArray[np.float32]:
+    """Boxes scaled to the upright picture's size and clipped to it."""
+    width, height = view.frame_width, view.frame_height
+    if view.rotation in (90, 270):
+        width, height = height, width
+    scale = np.array([width / view.width, height / view.height] * 2, np.float32)
+    limit = np.array([width, height] * 2, np.float32)
+    clipped: NDArray[np.float32] = np.clip(found.boxes * scale, 0, limit)
+    return clipped

@@ -1,0 +1,19 @@
+"""What `veilbox doctor` says of the component images."""
+
+from __future__ import annotations
+
+from veilbox.core.errors import VeilboxError
+from veilbox.oci.admit import admit
+from veilbox.oci.image.store import ImageStore
+from veilbox.oci.runtime.facts import Fact
+
+
+def image_fact(store: ImageStore) -> Fact:
+    """Whether every component image can be admitted."""
+    names = store.image_names()
+    try:
+        for name in names:
+            admit(store, name)
+    except VeilboxError as error:
+        return Fact(name="images", state=str(error), ok=False, required=True, advice="veilbox image build")
+    return Fact(name="images", state=f"{len(names)} images admitted", ok=True, required=True, advice="")

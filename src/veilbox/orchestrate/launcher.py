@@ -1,0 +1,83 @@
+"""The seam between a plan and whatever runs it: containers of a runtime, or threads of this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from veilbox.core.isolation import Gate
+from veilbox.core.plan import Plan
+from veilbox.transport.control import SupervisorControl
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What a component used; None where the machine does not tell.
+
+    Attributes:
+        out_of_memory: Times that the kernel killed in the component's memory group.
+    """
+
+    cpu_s: float | None = None
+    memory_peak_bytes: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    out_of_memory: int = 0
+
+
+class Launched(Protocol):
+    """One component from outside.
+
+    Attributes:
+        name: The container's name in the plan.
+        control: The supervisor's end of its control socket.
+        rings: Where the volume of each ring lies for this component, by volume name.
+        create_ms: What the runtime took to build the container.
+        start_ns: CLOCK_MONOTONIC when it was started.
+    """
+
+    name: str
+    control: SupervisorControl
+    rings: dict[str, str]
+    create_ms: float
+    start_ns: int
+
+    def fileno(self) -> int:
+        """A descriptor that is readable once the component has ended; -1 if there is none."""
+
+    def exit_status(self) -> int | None:
+        """None while it runs; 128 + n after signal n."""
+
+    def last_words(self) -> str:
+        """The last line that it printed."""
+
+    def observe(self) -> tuple[Gate, ...]:
+        """What the host sees of its walls."""
+
+    def cost(self) -> Cost:
+        """What it has used so far."""
+
+
+class Launcher(Protocol):
+    """Starts every container of a plan, and ends every one on every path."""
+
+    runtime: str
+
+    def launch(self, plan: Plan) -> dict[str, Launched]:
+        """Create and start all containers.
+
+        Raises:
+            MachineError: The runtime or the kernel refused.
+        """
+
+    def stop(self) -> None:
+        """End and remove everything that was launched; safe to call at any moment and twice."""
+
+
+@dataclass(kw_only=True, slots=True)
+class LaunchRecord:
+    """What a launcher notes while it starts one component."""
+
+    create_ms: float = 0.0
+    start_ns: int = 0
+    rings: dict[str, str] = field(default_factory=dict)

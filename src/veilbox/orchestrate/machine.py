@@ -1,0 +1,66 @@
+"""This machine as the engine of jobs: namespaces entered, leftovers swept, images admitted, a runtime chosen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from veilbox.oci.admit import RunnableImage, admit
+from veilbox.oci.image.store import ImageStore
+from veilbox.oci.runtime import cgroups
+from veilbox.oci.runtime.driver import choose, discover
+from veilbox.oci.runtime.jobs import RunDirectory
+from veilbox.oci.runtime.namespaces import enter_private_namespaces
+from veilbox.orchestrate.containers import ContainerLauncher
+from veilbox.orchestrate.plan import Program
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """What a job runs on.
+
+    Attributes:
+        job_id: This supervisor's name in the run directory and in the report.
+        images: By component name.
+        cpus: Processors that this process may use.
+    """
+
+    job_id: str
+    launcher: ContainerLauncher
+    images: Mapping[str, RunnableImage]
+    cpus: int
+
+    @property
+    def programs(self) -> dict[str, Program]:
+        """What a plan needs to know of the images."""
+        return {
+            name: Program(image=image.manifest, args=image.entrypoint, env=image.env)
+            for name, image in self.images.items()
+        }
+
+
+@contextmanager
+def engine(store: ImageStore, names: Sequence[str]) -> Iterator[Engine]:
+    """Make this process a supervisor, for its whole life: its namespaces cannot be left again.
+
+    Args:
+        store: Where the component images are.
+        names: The components that the plan will need.
+
+    Raises:
+        ImageError: An image is missing or stale.
+        MachineError: The machine has no usable runtime, or refuses the namespaces.
+    """
+    images = {name: admit(store, name) for name in names}
+    # Both before the namespaces: afterwards every user looks like root, and foreign mounts are out of sight.
+    run = RunDirectory.here()
+    run.sweep()
+    enter_private_namespaces()
+    with ExitStack() as stack:
+        job = stack.enter_context(run.open_job())
+        runtime = choose(discover(), root=job.runtime_root)
+        launcher = ContainerLauncher(runtime, job, cgroups.place(), images, run.ids)
+        stack.callback(launcher.stop)
+        yield Engine(job_id=job.job_id, launcher=launcher, images=images, cpus=len(os.sched_getaffinity(0)))

@@ -1,0 +1,120 @@
+"""Policy -> Plan: which components a job needs, what each sees and what each may use.
+
+Pure: nothing here touches the machine, so a plan can be read, compared and rendered anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from veilbox.core.digest import Digest
+from veilbox.core.frame import MAX_PIXELS
+from veilbox.core.plan import SUPERVISOR, Container, Edge, Limits, Mount, Plan, Volume
+from veilbox.core.policy import Keep, Policy
+
+_MIB = 1 << 20
+# A ring may use this much for its slots; a frame so large that two do not fit gets two all the same.
+RING_BYTES = 256 * _MIB
+# Two frames of the largest picture in its widest format (RGBA), and the header's page.
+_FRAME_VOLUME_BYTES = 2 * MAX_PIXELS * 4 + 4096
+# Four analysis pictures of the largest side that a policy may ask for, 4096x4096 RGB.
+_ANALYSIS_VOLUME_BYTES = 4 * 4096 * 4096 * 3 + 4096
+
+RINGS = "/rings"
+
+# Measured peaks at 1920x1080 are 60 to 200 MiB (benchmarks/history); the bounds leave room for the largest picture:
+# its decoded form, its slots in the ring and one private copy.
+_PIXELS = Limits(memory_bytes=3072 * _MIB, pids=64, cpus=0)
+_DETECT = Limits(memory_bytes=1536 * _MIB, pids=64, cpus=0)
+_AUDIT = Limits(memory_bytes=128 * _MIB, pids=8, cpus=0.5)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Program:
+    """What an admitted image says about how it runs."""
+
+    image: Digest
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+
+
+def detectors(policy: Policy) -> tuple[str, ...]:
+    """The detect components that the policy's classes need, by image name."""
+    _ = policy  # one model knows the one class so far
+    return ("detect-centerface",)
+
+
+def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int) -> Plan:
+    """The pod that anonymises.
+
+    Args:
+        policy: The job's.
+        programs: By image name, for every component of the plan.
+        cpus: Processors of the machine; a component may use them all unless its limits say less.
+
+    Returns:
+        ingest, the detectors, anonymize, export and audit, with one volume for each ring.
+    """
+    detect = detectors(policy)
+    edges = [
+        Edge(name="raw", producer="ingest", consumers=("anonymize",), volume="raw"),
+        Edge(name="analysis", producer="ingest", consumers=detect, volume="analysis"),
+        *(Edge(name="boxes", producer=name, consumers=("anonymize",)) for name in detect),
+        Edge(name="clean", producer="anonymize", consumers=("export",), volume="clean"),
+    ]
+    if Keep.AUDIO in policy.keep:
+        edges.append(Edge(name="audio", producer="ingest", consumers=("export",)))
+    names = ("ingest", *detect, "anonymize", "export", "audit")
+    volumes = (
+        Volume(name="raw", size_bytes=_FRAME_VOLUME_BYTES),
+        Volume(name="analysis", size_bytes=_ANALYSIS_VOLUME_BYTES),
+        Volume(name="clean", size_bytes=_FRAME_VOLUME_BYTES),
+    )
+    return _plan(names, volumes, edges, programs, cpus)
+
+
+def detect_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int) -> Plan:
+    """The pod that only detects: boxes leave it as numbers, and no component sees a full frame but ingest."""
+    detect = detectors(policy)
+    edges = [
+        Edge(name="analysis", producer="ingest", consumers=detect, volume="analysis"),
+        *(Edge(name="boxes", producer=name, consumers=(SUPERVISOR,)) for name in detect),
+    ]
+    volumes = (Volume(name="analysis", size_bytes=_ANALYSIS_VOLUME_BYTES),)
+    return _plan(("ingest", *detect), volumes, edges, programs, cpus)
+
+
+def _plan(
+    names: Sequence[str],
+    volumes: tuple[Volume, ...],
+    edges: Sequence[Edge],
+    programs: Mapping[str, Program],
+    cpus: int,
+) -> Plan:
+    containers = tuple(_container(name, programs[name], edges, cpus) for name in names)
+    return Plan(containers=containers, volumes=volumes, edges=tuple(edges))
+
+
+def _container(name: str, program: Program, edges: Sequence[Edge], cpus: int) -> Container:
+    mounts = tuple(
+        Mount(volume=edge.volume, destination=f"{RINGS}/{edge.volume}", read_only=edge.producer != name)
+        for edge in edges
+        if edge.volume is not None and name in (edge.producer, *edge.consumers)
+    )
+    limits = _limits(name)
+    return Container(
+        name=name,
+        image=program.image,
+        args=(*program.args, name),
+        env=program.env,
+        mounts=mounts,
+        limits=Limits(memory_bytes=limits.memory_bytes, pids=limits.pids, cpus=min(limits.cpus or cpus, cpus)),
+        syscalls=(),
+    )
+
+
+def _limits(name: str) -> Limits:
+    if name == "audit":
+        return _AUDIT
+    return _DETECT if name.startswith("detect-") else _PIXELS

@@ -1,0 +1,297 @@
+"""A running pod: the conversation with its components, their deadlines and their measured walls.
+
+A component that dies, hangs or reports a fault raises here, and leaving the context ends every container: there is no
+way on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import selectors
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from veilbox.core.control import (
+    Canaries,
+    Configure,
+    EdgeEnd,
+    Faulted,
+    Finish,
+    Finished,
+    FromComponent,
+    Heartbeat,
+    Hello,
+    Probed,
+    Ready,
+    ToComponent,
+)
+from veilbox.core.errors import ComponentDied, ComponentHung, IsolationError, ProtocolError
+from veilbox.core.isolation import Gate, Measured, measure
+from veilbox.core.plan import SUPERVISOR, Plan
+from veilbox.core.policy import Policy
+from veilbox.orchestrate.launcher import Cost, Launched, Launcher
+from veilbox.orchestrate.plan import RING_BYTES, RINGS
+from veilbox.transport import channel as edge_channel
+from veilbox.transport.channel import Channel
+
+# How long one look at the sockets waits; deadlines are whole seconds.
+_LOOK_S = 0.1
+
+
+@dataclass(kw_only=True, slots=True)
+class Member:
+    """One component as the supervisor knows it."""
+
+    launched: Launched
+    last_seen_s: float
+    hello: Hello | None = None
+    ready: Ready | None = None
+    gates: tuple[Gate, ...] = ()
+    progress: tuple[int, int] = (0, 0)
+    finished: bool = False
+    cost: Cost = field(default_factory=Cost)
+
+    @property
+    def measured(self) -> Measured:
+        """The isolation that its own attempts and the host's eye support."""
+        return measure(self.gates)
+
+
+class Pod:
+    """Starts a plan's components, and ends them on every path.
+
+    Args:
+        plan: What to run.
+        launcher: How to run it.
+        policy: Sent to every component.
+        canaries: What no component may reach.
+    """
+
+    def __init__(self, plan: Plan, launcher: Launcher, policy: Policy, canaries: Canaries) -> None:
+        self._plan = plan
+        self._launcher = launcher
+        self._policy = policy
+        self._canaries = canaries
+        self._selector = selectors.DefaultSelector()
+        self._moved_s = time.monotonic()
+        self._ended = False
+        self.launch_ns = 0
+        self.members: dict[str, Member] = {}
+        self.boxes: dict[str, Channel] = {}
+
+    def __enter__(self) -> Self:
+        self.launch_ns = time.monotonic_ns()
+        try:
+            self._launch()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End every component; safe to call twice."""
+        if not self._ended:
+            self._ended = True
+            self._selector.close()
+            for channel in self.boxes.values():
+                channel.close()
+            self._launcher.stop()
+
+    def _launch(self) -> None:
+        now = time.monotonic()
+        for name, launched in self._launcher.launch(self._plan).items():
+            self.members[name] = Member(launched=launched, last_seen_s=now)
+            self._selector.register(launched.control.fileno(), selectors.EVENT_READ, ("control", name))
+            if launched.fileno() >= 0:
+                self._selector.register(launched.fileno(), selectors.EVENT_READ, ("process", name))
+        self._configure()
+
+    def _configure(self) -> None:
+        """Make the edges' socket pairs and hand each component its ends."""
+        ends: dict[str, list[tuple[EdgeEnd, socket.socket]]] = {name: [] for name in (*self.members, SUPERVISOR)}
+        for edge in self._plan.edges:
+            for consumer in edge.consumers:
+                left, right = edge_channel.pair()
+                for name, peer, end in ((edge.producer, consumer, left), (consumer, edge.producer, right)):
+                    ring = self.members[name].launched.rings[edge.volume] if edge.volume else ""
+                    described = EdgeEnd(edge=edge.name, peer=peer, producer=name == edge.producer, ring=ring)
+                    ends[name].append((described, end))
+        self.boxes = {end.peer: Channel(sock, name=end.edge) for end, sock in ends.pop(SUPERVISOR)}
+        for name, own in ends.items():
+            message = Configure(
+                policy=self._policy,
+                ends=tuple(end for end, _ in own),
+                canaries=dataclasses.replace(self._canaries, volumes=self._foreign_volumes(name)),
+                ring_bytes=RING_BYTES,
+            )
+            self.send(name, message, [sock.fileno() for _, sock in own])
+            for _, sock in own:
+                sock.close()
+
+    def _foreign_volumes(self, name: str) -> tuple[str, ...]:
+        own = {mount.volume for mount in self._plan.container(name).mounts}
+        return tuple(f"{RINGS}/{volume.name}" for volume in self._plan.volumes if volume.name not in own)
+
+    def send(self, name: str, message: ToComponent, fds: Sequence[int] = ()) -> None:
+        """Send one message to a component."""
+        try:
+            self.members[name].launched.control.send(message, fds)
+        except ComponentDied:
+            self._died(name)
+
+    def await_ready(self) -> None:
+        """Wait until every component can take its first item, then judge its walls.
+
+        Raises:
+            IsolationError: A component measured less than the policy's minimum.
+        """
+        while not all(member.ready for member in self.members.values()):
+            for name, message in self.poll():
+                raise ProtocolError("work before it was asked for", where=name, actual=type(message).__name__)
+        for member in self.members.values():
+            member.gates += member.launched.observe()
+        self._check_isolation()
+
+    def _check_isolation(self) -> None:
+        minimum = self._policy.minimum_isolation
+        if minimum is None:
+            return
+        for name, member in self.members.items():
+            measured = member.measured
+            if measured.level < minimum:
+                raise IsolationError(
+                    f"gate {measured.failed} did not hold",
+                    where=name,
+                    expected=f"isolation level {minimum}",
+                    actual=f"{int(measured.level)} ({measured.level.label})",
+                    advice="See `veilbox doctor` for what this machine offers, or lower --isolation",
+                )
+
+    def common_stride(self, detectors: Sequence[str]) -> int:
+        """The least step of the analysis picture's sides that suits every detector."""
+        ready = (self.members[name].ready for name in detectors)
+        return math.lcm(*(one.stride for one in ready if one is not None))
+
+    def poll(self, extra: Mapping[int, str] | None = None) -> Iterator[tuple[str, FromComponent]]:
+        """Look once at every component.
+
+        Args:
+            extra: More descriptors whose readiness ends the wait; they are not read.
+
+        Yields:
+            Component and message, for messages that are about items.
+
+        Raises:
+            ComponentDied: A process ended or closed its control socket.
+            ComponentHung: A component was silent, or none moved, for longer than the deadline.
+            VeilboxError: What a component reported as its fault.
+        """
+        for fd, name in (extra or {}).items():
+            if fd not in self._selector.get_map():
+                self._selector.register(fd, selectors.EVENT_READ, ("extra", name))
+        ended: list[str] = []
+        for key, _ in self._selector.select(_LOOK_S):
+            kind, name = key.data
+            if kind == "control":
+                yield from self._receive(name)
+            elif kind == "process":
+                ended.append(name)
+        for name in ended:
+            yield from self._receive(name)
+            self._died(name)
+        self._check_deadlines()
+
+    def _receive(self, name: str) -> Iterator[tuple[str, FromComponent]]:
+        member = self.members[name]
+        while True:
+            try:
+                received = member.launched.control.receive()
+            except ComponentDied:
+                self._died(name)
+                return
+            if received is None:
+                return
+            member.last_seen_s = time.monotonic()
+            if not self._absorb(name, member, received[0]):
+                self._moved_s = member.last_seen_s
+                yield name, received[0]
+
+    def _absorb(self, name: str, member: Member, message: FromComponent) -> bool:
+        """Take in what is about the component itself; False for what is about items."""
+        match message:
+            case Heartbeat():
+                if member.progress != (message.item, message.frames):
+                    member.progress = (message.item, message.frames)
+                    self._moved_s = member.last_seen_s
+            case Hello():
+                member.hello = message
+            case Probed():
+                member.gates = message.gates
+            case Ready():
+                member.ready = message
+                self._moved_s = member.last_seen_s
+            case Finished():
+                member.finished = True
+            case Faulted():
+                raise message.failure.error(name)
+            case _:
+                return False
+        return True
+
+    def _check_deadlines(self) -> None:
+        now = time.monotonic()
+        deadline = self._policy.deadline_s
+        for name, member in self.members.items():
+            if now - member.last_seen_s > deadline:
+                raise ComponentHung(
+                    "no sign of life", where=name, expected=f"one within {deadline:g} s", advice="Nothing was released"
+                )
+        if now - self._moved_s > deadline:
+            raise ComponentHung(
+                "no component made progress",
+                where="pod",
+                expected=f"progress within {deadline:g} s",
+                advice="Give a longer --deadline if the pictures are very large",
+            )
+
+    def _died(self, name: str) -> None:
+        launched = self.members[name].launched
+        cost = launched.cost()
+        status = launched.exit_status()
+        if cost.out_of_memory:
+            limit = self._plan.container(name).limits.memory_bytes >> 20
+            raise ComponentDied("out of memory", where=name, expected=f"at most {limit} MiB")
+        # What a component prints could quote footage, so it is shown only while it has seen none.
+        before_footage = self.members[name].ready is None
+        raise ComponentDied(
+            "ended before its work was done",
+            where=name,
+            actual=_status_text(status) + (f": {launched.last_words()}" if before_footage else ""),
+            advice="Nothing was released",
+        )
+
+    def finish(self) -> None:
+        """Tell every component that no items follow, and read what each has used once it has finished."""
+        for name in self.members:
+            self.send(name, Finish())
+        while not all(member.finished for member in self.members.values()):
+            for _ in self.poll():
+                pass  # an item that was settled already may still be told of
+        for member in self.members.values():
+            member.cost = member.launched.cost()
+
+
+def _status_text(status: int | None) -> str:
+    if status is None:
+        return "control socket closed"
+    return f"signal {status - 128}" if status > 128 else f"exit status {status}"

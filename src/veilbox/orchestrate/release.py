@@ -1,0 +1,208 @@
+"""From frames that every component passed on to a file under its final name.
+
+The order is the promise: closed by export, digest taken, on stable storage, vouched for in the durable audit log, and
+only then named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from veilbox.core.control import Append, Appended, ItemDone, ItemFailed, ItemStarted, OpenItem
+from veilbox.core.errors import Failure, ProtocolError, VeilboxError
+from veilbox.core.job import Item, Job
+from veilbox.orchestrate.audit_log import entry_json
+from veilbox.orchestrate.pod import Pod
+from veilbox.orchestrate.progress import Progress
+from veilbox.orchestrate.report import AuditReference, Output, SourceFailure
+from veilbox.orchestrate.source import open_source_file
+from veilbox.orchestrate.staging import StagedOutput
+
+# Items that ingest may be ahead by: it decodes the next picture while export encodes this one.
+_WINDOW = 3
+# Who must have passed every frame of an item before it may be released.
+_WITNESSES = ("ingest", "anonymize", "export")
+
+
+@dataclass(slots=True)
+class _Open:
+    """An item between its opening and its release."""
+
+    item: Item
+    staged: StagedOutput
+    started: ItemStarted | None = None
+    done: dict[str, ItemDone] = field(default_factory=dict)
+    output: Output | None = None
+
+
+class AnonymizeRun:
+    """Feeds a job's items to a pod and releases what comes out.
+
+    Args:
+        job: What to do.
+        pod: Components that are ready.
+        progress: Told of every step.
+        detectors: Names of the pod's detect components.
+    """
+
+    def __init__(self, job: Job, pod: Pod, progress: Progress, detectors: tuple[str, ...]) -> None:
+        self._job = job
+        self._pod = pod
+        self._progress = progress
+        self._stride = pod.common_stride(detectors)
+        self._waiting = list(enumerate(job.items))
+        self._open: dict[int, _Open] = {}
+        self._vouched: list[int] = []
+        self.outputs: list[Output] = []
+        self.failures: list[SourceFailure] = []
+        self.latency_us: list[tuple[tuple[int, int], ...]] = []
+        self.first_frame_ns = 0
+        self.input_bytes = 0
+        self.audit: AuditReference | None = None
+
+    def run(self) -> None:
+        """Work until every item is released or failed.
+
+        Raises:
+            VeilboxError: A component failed, or the only source of a job that is no folder did.
+        """
+        try:
+            while self._waiting or self._open:
+                while self._waiting and len(self._open) < _WINDOW:
+                    self._open_next()
+                for name, message in self._pod.poll() if self._open else ():
+                    self._handle(name, message)
+                self._progress.advance(*self._pod.members["export"].progress)
+        finally:
+            for opened in self._open.values():
+                opened.staged.discard()
+
+    def _open_next(self) -> None:
+        number, item = self._waiting.pop(0)
+        try:
+            self._send(number, item)
+        except VeilboxError as error:
+            self._fail(number, item, error)
+
+    def _send(self, number: int, item: Item) -> None:
+        if item.output is None:
+            raise ProtocolError("an item without an output", where=item.name)
+        with open_source_file(item.source, item.name) as source:
+            staged = StagedOutput.create(item.output, replace=self._job.replace)
+            self._open[number] = _Open(item, staged)
+            self.input_bytes += source.size
+            self._pod.send("export", OpenItem(item=number, suffix=item.suffix), [staged.fd])
+            opening = OpenItem(item=number, suffix=item.suffix, analysis_stride=self._stride)
+            self._pod.send("ingest", opening, [source.fd])
+
+    def _handle(self, name: str, message: object) -> None:
+        match message:
+            case ItemStarted():
+                self._started(message)
+            case ItemDone():
+                self._done(name, message)
+            case ItemFailed():
+                self._failed(name, message.item, message.failure)
+            case Appended():
+                self._appended(message)
+            case _:
+                raise ProtocolError("unexpected message", where=name, actual=type(message).__name__)
+
+    def _started(self, message: ItemStarted) -> None:
+        opened = self._open.get(message.item)
+        if opened is None:
+            raise ProtocolError("an item that was not opened", where="ingest", actual=str(message.item))
+        opened.started = message
+        self._progress.item(message.item, len(self._job.items), opened.item.name, message.frames)
+
+    def _done(self, name: str, message: ItemDone) -> None:
+        opened = self._open.get(message.item)
+        if opened is None:
+            return  # it failed elsewhere meanwhile
+        if name in opened.done:
+            raise ProtocolError("an item done twice", where=name, actual=str(message.item))
+        opened.done[name] = message
+        if all(witness in opened.done for witness in _WITNESSES):
+            self._vouch(message.item, opened)
+
+    def _failed(self, name: str, number: int, failure: Failure) -> None:
+        opened = self._open.pop(number, None)
+        if opened is None:
+            return
+        if name not in ("ingest", "export"):
+            raise ProtocolError("only sources and outputs fail alone", where=name)
+        opened.staged.discard()
+        where = opened.item.name if name == "ingest" else str(opened.item.output)
+        self._fail(number, opened.item, failure.error(where))
+
+    def _fail(self, number: int, item: Item, error: VeilboxError) -> None:
+        if not self._job.folder:
+            raise error
+        self._progress.done(number)
+        self.failures.append(SourceFailure.of(item.name, error))
+
+    def _vouch(self, number: int, opened: _Open) -> None:
+        """Check, freeze and hash the output, and have the audit log vouch for it."""
+        output = _checked_output(opened)
+        opened.output = output
+        self._vouched.append(number)
+        self._pod.send("audit", Append(entry=_release_entry(output)))
+
+    def _appended(self, message: Appended) -> None:
+        if not self._vouched:
+            raise ProtocolError("an entry that was not asked for", where="audit")
+        number = self._vouched.pop(0)
+        opened = self._open.pop(number)
+        if opened.output is None:
+            raise ProtocolError("an entry for an output that is not complete", where="audit")
+        self.audit = AuditReference(index=message.index, digest=message.digest)
+        try:
+            opened.staged.release()
+        except VeilboxError as error:
+            self._fail(number, opened.item, error)
+            return
+        export = opened.done["export"]
+        self.latency_us.append(export.latency_us)
+        self.first_frame_ns = self.first_frame_ns or export.first_frame_ns
+        self.outputs.append(opened.output)
+        self._progress.done(number)
+
+
+def _checked_output(opened: _Open) -> Output:
+    """The output's facts, once all witnesses agree on its frames."""
+    frames = {name: done.frames for name, done in opened.done.items() if name in _WITNESSES}
+    if len(set(frames.values())) != 1 or opened.started is None:
+        raise ProtocolError(
+            "components disagree about the number of frames", where=opened.item.name, actual=str(frames)
+        )
+    opened.staged.freeze()
+    digest, size = opened.staged.digest()
+    opened.staged.sync()
+    redacted = opened.done["anonymize"]
+    return Output(
+        source=opened.item.name,
+        path=str(opened.item.output),
+        digest=str(digest),
+        bytes=size,
+        kind=opened.started.kind,
+        frames=frames["export"],
+        width=opened.started.width,
+        height=opened.started.height,
+        counts=redacted.counts,
+        covered=redacted.covered,
+    )
+
+
+def _release_entry(output: Output) -> str:
+    """What the log keeps of a release: numbers and digests, no file names."""
+    facts: Mapping[str, object] = {
+        "digest": output.digest,
+        "bytes": output.bytes,
+        "frames": output.frames,
+        "width": output.width,
+        "height": output.height,
+        "counts": output.counts,
+        "covered": output.covered,
+    }
+    return entry_json("release", facts)

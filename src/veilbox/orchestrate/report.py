@@ -1,0 +1,188 @@
+"""What a run tells: outputs, failures, counts, and what every component cost and measured.
+
+The published schema, `docs/reference/report.schema.json`, is generated from these classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from veilbox.core.errors import VeilboxError
+from veilbox.core.isolation import Gate, Measured
+from veilbox.core.policy import Policy
+
+# Raised when a field changes its meaning or goes away; new fields do not raise it.
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """One released file."""
+
+    source: str
+    path: str
+    digest: str
+    bytes: int
+    kind: str
+    frames: int
+    width: int
+    height: int
+    counts: dict[str, int]
+    covered: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFailure:
+    """One source that gave no output."""
+
+    source: str
+    error: str
+    message: str
+    exit_code: int
+
+    @classmethod
+    def of(cls, source: str, error: VeilboxError) -> SourceFailure:
+        """The report's form of an error."""
+        return cls(source=source, error=type(error).__name__, message=str(error), exit_code=error.exit_code)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LatencyMs:
+    """Milliseconds of a frame from the end of its decoding to its encoding; 0 if no frame passed."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Throughput:
+    """Per second of the time between the first item's opening and the last one's release."""
+
+    input_bytes_per_s: float
+    output_bytes_per_s: float
+    megapixels_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """The pod's figures.
+
+    Attributes:
+        fps: Frames a second between the first item's opening and the last one's release.
+        wall_s: Seconds from the request to the report, start-up included.
+        containers_started_ms: From the first runtime call to the first instruction in the last component.
+        ready_ms: From the same moment until every component was ready and its walls were measured.
+        first_clean_frame_ms: From the same moment to the first redacted frame at the encoder; 0 if none.
+        memory_peak_bytes: Sum of the components' peaks, an upper bound of the pod's peak.
+    """
+
+    fps: float
+    wall_s: float
+    latency_ms: LatencyMs
+    throughput: Throughput
+    containers_started_ms: float
+    ready_ms: float
+    first_clean_frame_ms: float
+    memory_peak_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartupMs:
+    """Milliseconds of each phase, one after the other.
+
+    Attributes:
+        create: The runtime builds the container.
+        start: From the runtime's start to the component's first instruction of ours.
+        import_: From there until its modules are imported (`import` in JSON).
+        ready: From there until it can take its first item, probing its walls and loading its model included.
+    """
+
+    create: float
+    start: float
+    import_: float
+    ready: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IoBytes:
+    """Bytes that the component's calls read and wrote."""
+
+    read: int
+    written: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Isolation:
+    """The measured level, the first gate that kept it from the next, and everything that was tried."""
+
+    level: int
+    label: str
+    failed: str
+    gates: tuple[Gate, ...]
+
+    @classmethod
+    def of(cls, measured: Measured) -> Isolation:
+        """The report's form of a measurement."""
+        return cls(level=int(measured.level), label=measured.level.label, failed=measured.failed, gates=measured.gates)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComponentReport:
+    """What one component cost and measured; a figure that the machine does not tell is null."""
+
+    image_digest: str
+    model_digest: str
+    startup_ms: StartupMs
+    cpu_s: float | None
+    memory_peak_bytes: int | None
+    io_bytes: IoBytes | None
+    isolation: Isolation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditReference:
+    """Where the audit log vouches for the outputs."""
+
+    index: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """One run."""
+
+    veilbox: str
+    job: str
+    outputs: tuple[Output, ...]
+    failures: tuple[SourceFailure, ...]
+    skipped: int
+    counts: dict[str, int]
+    covered: dict[str, int]
+    metrics: Metrics
+    components: dict[str, ComponentReport]
+    runtime: str
+    kernel: str
+    policy: Policy
+    audit: AuditReference | None
+    schema_version: int = field(default=SCHEMA_VERSION)
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """The report as JSON values."""
+    document: dict[str, Any] = msgspec.to_builtins(report)
+    for component in document["components"].values():
+        component["startup_ms"]["import"] = component["startup_ms"].pop("import_")
+    return document
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema of `report_json`'s documents."""
+    schema: dict[str, Any] = msgspec.json.schema(Report)
+    startup = schema["$defs"]["StartupMs"]
+    startup["properties"]["import"] = startup["properties"].pop("import_")
+    startup["required"] = ["import" if name == "import_" else name for name in startup["required"]]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "veilbox report", **schema}
