@@ -1,0 +1,107 @@
+"""The consuming end of an edge with a ring."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from veilbox.core.errors import ProtocolError
+from veilbox.transport.channel import Channel
+from veilbox.transport.messages import End, Frame, LocalProtocolError, Start
+from veilbox.transport.protocol import Consumer
+from veilbox.transport.ring import Ring
+from veilbox.transport.waiting import Waiter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameView:
+    """A frame in place in the ring.
+
+    Attributes:
+        frame: What its producer said about it.
+        buffer: (slot_bytes of the item,) read-only bytes; not to be touched after `release`, nor arrays made from it.
+    """
+
+    frame: Frame
+    buffer: memoryview
+
+
+class RingConsumer:
+    """Receives frames in place and gives them back.
+
+    Args:
+        directory: The edge's volume, read-only.
+        channel: To the producer; owned by the consumer from now on.
+        waiter: Waits when a credit cannot be sent at once.
+    """
+
+    def __init__(self, directory: Path, channel: Channel, waiter: Waiter) -> None:
+        self.channel = channel
+        self._directory = directory
+        self._waiter = waiter
+        self._protocol = Consumer()
+        self._ring: Ring | None = None
+        self._generation: int | None = None
+        self._frame_bytes = 0
+
+    @property
+    def held(self) -> int:
+        """Frames that were received and not released."""
+        return self._protocol.held
+
+    def receive(self) -> Start | FrameView | End | None:
+        """The next message, or None if none has arrived.
+
+        Raises:
+            ComponentDied: The producer closed its end.
+            ProtocolError: What arrived is not allowed, or the ring is not the announced one.
+        """
+        message = self.channel.receive()
+        if message is None:
+            return None
+        try:
+            return self._checked(self._protocol.receive(message))
+        except ProtocolError as error:
+            raise error.located(self.channel.name) from error
+
+    def release(self, view: FrameView) -> None:
+        """Give a frame's slot back to the producer."""
+        credit = self._protocol.release(view.frame.slot)
+        # An array may still refer to the bytes. It sees a later frame if it is used: a spoilt picture, no bound.
+        with suppress(BufferError):
+            view.buffer.release()
+        self.channel.send(credit, self._waiter)
+
+    def close(self) -> None:
+        """Close the channel and unmap the ring."""
+        self.channel.close()
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
+
+    def _checked(self, message: object) -> Start | FrameView | End:
+        if isinstance(message, Frame):
+            ring = self._mapped()
+            ring.check()
+            return FrameView(message, ring.slot(message.slot)[: self._frame_bytes].toreadonly())
+        if isinstance(message, Start):
+            self._open(message)
+            return message
+        if isinstance(message, End):
+            return message
+        raise LocalProtocolError(f"a ring carries no {type(message).__name__}")
+
+    def _open(self, start: Start) -> None:
+        if start.ring_generation != self._generation:
+            if self._ring is not None:
+                self._ring.close()
+                self._ring = None
+            self._ring = Ring.open(self._directory, start.ring_generation, start.slots, start.slot_bytes)
+            self._generation = start.ring_generation
+        self._frame_bytes = start.slot_bytes
+
+    def _mapped(self) -> Ring:
+        if self._ring is None:  # the protocol lets no frame through before a Start
+            raise LocalProtocolError("there is no ring")
+        return self._ring
