@@ -40,6 +40,9 @@ class Session:
         self._sealed = sealed
         self._inbox: deque[tuple[ToComponent, list[int]]] = deque()
         self._last_beat = time.monotonic()
+        # Edges stay open until the supervisor ends the pod, or a neighbour that is still reading would take the end
+        # of our work for our death.
+        self._channels: list[Channel] = []
         self.item = 0
         self.frames = 0
 
@@ -57,6 +60,7 @@ class Session:
         if not isinstance(message, Configure) or len(fds) != len(message.ends):
             raise ProtocolError("the first message must be the settings", actual=type(message).__name__)
         channels = {end: Channel.from_fd(fd) for end, fd in zip(message.ends, fds, strict=True)}
+        self._channels.extend(channels.values())
         if self._sealed:
             self.send(Probed(gates=probe(message.canaries)))
         return message, channels
@@ -122,7 +126,9 @@ class Session:
             return
 
     def close(self) -> None:
-        """Close the control socket."""
+        """Close the control socket and the edges."""
+        for channel in self._channels:
+            channel.close()
         self._control.close()
 
     def _receive(self) -> None:

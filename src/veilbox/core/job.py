@@ -35,7 +35,7 @@ class Job:
     Attributes:
         items: In the order in which they run.
         policy: What to hide and what must hold.
-        skipped: Files of a folder that are neither images nor films by their suffix.
+        skipped: Files of a folder that are neither images nor films by their suffix, and links.
         replace: Whether an output may replace a file that has its name.
         folder: Whether the sources were collected, so that one bad source does not stop the others.
     """

@@ -73,7 +73,7 @@ def _collect(inputs: Iterable[Path]) -> tuple[list[_Found], int]:
             found.append((root, Path(root.name)))
             continue
         for path in _walk(root):
-            if is_handled(path.suffix.lower().removeprefix(".")):
+            if _is_source(path):
                 found.append((path, path.relative_to(root)))
             else:
                 skipped += 1
@@ -81,13 +81,15 @@ def _collect(inputs: Iterable[Path]) -> tuple[list[_Found], int]:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Regular files below a folder, sorted; links are not followed."""
+    """Everything below a folder that is no folder, sorted; links to folders are not followed."""
     for folder, folders, names in os.walk(root, followlinks=False):
         folders.sort()
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.is_file() and not path.is_symlink():
-                yield path
+        yield from (Path(folder, name) for name in sorted(names))
+
+
+def _is_source(path: Path) -> bool:
+    """A regular file with the suffix of an image or film; a link may point out of the folder and is none."""
+    return is_handled(path.suffix.lower().removeprefix(".")) and path.is_file() and not path.is_symlink()
 
 
 def _check_outputs(items: Sequence[Item]) -> None:

@@ -1,0 +1,82 @@
+"""A plan is where least sight can be read: who mounts what, and how."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from veilbox.core.digest import Digest
+from veilbox.core.errors import UsageError
+from veilbox.core.plan import SUPERVISOR, Mount, Plan
+from veilbox.core.policy import Keep, Policy
+from veilbox.orchestrate.plan import Program, anonymize_plan, detect_plan
+
+NAMES = ("ingest", "detect-centerface", "anonymize", "export", "audit")
+PROGRAMS = {
+    name: Program(image=Digest.of(name.encode()), args=("/usr/bin/python3", "-m", "veilbox.components"), env=())
+    for name in NAMES
+}
+
+# The design's table of sight: component -> volume -> read-only.
+SIGHT = {
+    "ingest": {"raw": False, "analysis": False},
+    "detect-centerface": {"analysis": True},
+    "anonymize": {"raw": True, "clean": False},
+    "export": {"clean": True},
+    "audit": {},
+}
+
+
+def _sight(plan: Plan) -> dict[str, dict[str, bool]]:
+    return {one.name: {mount.volume: mount.read_only for mount in one.mounts} for one in plan.containers}
+
+
+def test_each_component_sees_only_what_it_must() -> None:
+    assert _sight(anonymize_plan(Policy(), PROGRAMS, cpus=2)) == SIGHT
+
+
+def test_detecting_alone_has_no_ring_of_full_frames() -> None:
+    plan = detect_plan(Policy(), PROGRAMS, cpus=2)
+    assert _sight(plan) == {"ingest": {"analysis": False}, "detect-centerface": {"analysis": True}}
+    assert [edge.consumers for edge in plan.edges if edge.name == "boxes"] == [(SUPERVISOR,)]
+
+
+@pytest.mark.parametrize(("keep", "expected"), [((), False), ((Keep.AUDIO,), True)])
+def test_audio_has_an_edge_only_if_the_policy_keeps_it(keep: tuple[Keep, ...], expected: bool) -> None:
+    edges = {edge.name for edge in anonymize_plan(Policy(keep=keep), PROGRAMS, cpus=2).edges}
+    assert ("audio" in edges) is expected
+
+
+def test_limits_never_exceed_the_machine() -> None:
+    for container in anonymize_plan(Policy(), PROGRAMS, cpus=1).containers:
+        assert 0 < container.limits.cpus <= 1
+        assert container.limits.memory_bytes > 0
+        assert container.limits.pids > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "mount"),
+    [
+        ("export", Mount(volume="raw", destination="/rings/raw", read_only=True)),
+        ("audit", Mount(volume="clean", destination="/rings/clean", read_only=True)),
+        ("anonymize", Mount(volume="analysis", destination="/rings/analysis", read_only=False)),
+    ],
+)
+def test_one_mount_too_many_is_no_plan(name: str, mount: Mount) -> None:
+    plan = anonymize_plan(Policy(), PROGRAMS, cpus=2)
+    containers = tuple(
+        dataclasses.replace(one, mounts=(*one.mounts, mount)) if one.name == name else one for one in plan.containers
+    )
+    with pytest.raises(UsageError, match="ring's volume"):
+        dataclasses.replace(plan, containers=containers)
+
+
+def test_a_ring_writable_by_its_reader_is_no_plan() -> None:
+    plan = anonymize_plan(Policy(), PROGRAMS, cpus=2)
+    containers = tuple(
+        dataclasses.replace(one, mounts=tuple(dataclasses.replace(mount, read_only=False) for mount in one.mounts))
+        for one in plan.containers
+    )
+    with pytest.raises(UsageError, match="read-only for its consumers"):
+        dataclasses.replace(plan, containers=containers)

@@ -1,0 +1,92 @@
+"""Outputs appear complete under their final name, or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from veilbox.core.digest import Digest
+from veilbox.core.errors import OutputError, ProtocolError, UsageError
+from veilbox.orchestrate import staging
+from veilbox.orchestrate.staging import StagedOutput
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(params=["unnamed", "partial"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways: with unnamed files, and as on a file system that has none."""
+    if request.param == "partial":
+
+        def refuse(folder: Path) -> int:
+            raise OSError(95, "Operation not supported", str(folder))
+
+        monkeypatch.setattr(staging, "_unnamed", refuse)
+
+
+@pytest.mark.usefixtures("_way")
+class TestBothWays:
+    def test_nothing_has_the_name_before_release(self, tmp_path: Path) -> None:
+        with StagedOutput.create(tmp_path / "new" / "a.mp4", replace=False) as staged:
+            os.write(staged.fd, b"clean")
+            assert not (tmp_path / "new").exists()
+            staged.freeze()
+            digest, size = staged.digest()
+            staged.sync()
+            staged.release()
+        assert (tmp_path / "new" / "a.mp4").read_bytes() == b"clean"
+        assert (digest, size) == (Digest.of(b"clean"), 5)
+        assert _names(tmp_path / "new") == ["a.mp4"]
+        assert _names(tmp_path) == ["new"]
+
+    def test_what_is_not_released_leaves_nothing(self, tmp_path: Path) -> None:
+        with StagedOutput.create(tmp_path / "a.mp4", replace=False) as staged:
+            os.write(staged.fd, b"half")
+        assert _names(tmp_path) == []
+
+    def test_a_taken_name_is_kept(self, tmp_path: Path) -> None:
+        (tmp_path / "a.mp4").write_bytes(b"mine")
+        with pytest.raises(UsageError, match="exists already"):
+            StagedOutput.create(tmp_path / "a.mp4", replace=False)
+        assert (tmp_path / "a.mp4").read_bytes() == b"mine"
+
+    def test_a_name_taken_meanwhile_is_kept(self, tmp_path: Path) -> None:
+        with StagedOutput.create(tmp_path / "a.mp4", replace=False) as staged:
+            (tmp_path / "a.mp4").write_bytes(b"mine")
+            with pytest.raises(OutputError, match="File exists"):
+                staged.release()
+        assert (tmp_path / "a.mp4").read_bytes() == b"mine"
+        assert _names(tmp_path) == ["a.mp4"]
+
+    def test_replacing_is_one_step(self, tmp_path: Path) -> None:
+        (tmp_path / "a.mp4").write_bytes(b"old")
+        with StagedOutput.create(tmp_path / "a.mp4", replace=True) as staged:
+            os.write(staged.fd, b"new")
+            assert (tmp_path / "a.mp4").read_bytes() == b"old"
+            staged.release()
+        assert (tmp_path / "a.mp4").read_bytes() == b"new"
+        assert _names(tmp_path) == ["a.mp4"]
+
+    def test_a_writer_that_stays_is_found(self, tmp_path: Path) -> None:
+        with StagedOutput.create(tmp_path / "a.mp4", replace=False) as staged:
+            kept = os.dup(staged.fd)
+            with pytest.raises(ProtocolError, match="still open for writing"):
+                staged.freeze()
+            os.close(kept)
+        assert _names(tmp_path) == []
+
+
+def test_a_folder_is_no_output(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder"):
+        StagedOutput.create(tmp_path, replace=True)
+
+
+def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_bytes(b"")
+    with pytest.raises(OutputError, match="file"):
+        StagedOutput.create(blocker / "a.mp4", replace=False)
