@@ -42,7 +42,7 @@ class RingConsumer:
         self._waiter = waiter
         self._protocol = Consumer()
         self._ring: Ring | None = None
-        self._generation: int | None = None
+        self._announced: Start | None = None  # the first of the present generation: what the ring's slots hold
         self._frame_bytes = 0
 
     @property
@@ -76,9 +76,7 @@ class RingConsumer:
     def close(self) -> None:
         """Close the channel and unmap the ring."""
         self.channel.close()
-        if self._ring is not None:
-            self._ring.close()
-            self._ring = None
+        self._unmap()
 
     def _checked(self, message: object) -> Start | FrameView | End:
         if isinstance(message, Frame):
@@ -86,22 +84,32 @@ class RingConsumer:
             ring.check()
             return FrameView(message, ring.slot(message.slot)[: self._frame_bytes].toreadonly())
         if isinstance(message, Start):
-            self._open(message)
+            self._begin(message)
             return message
         if isinstance(message, End):
             return message
         raise LocalProtocolError(f"a ring carries no {type(message).__name__}")
 
-    def _open(self, start: Start) -> None:
-        if start.ring_generation != self._generation:
-            if self._ring is not None:
-                self._ring.close()
-                self._ring = None
-            self._ring = Ring.open(self._directory, start.ring_generation, start.slots, start.slot_bytes)
-            self._generation = start.ring_generation
+    def _begin(self, start: Start) -> None:
         self._frame_bytes = start.slot_bytes
+        if self._announced is None or start.ring_generation != self._announced.ring_generation:
+            self._announced = start
+            self._unmap()
 
     def _mapped(self) -> Ring:
-        if self._ring is None:  # the protocol lets no frame through before a Start
-            raise LocalProtocolError("there is no ring")
+        """The ring of the present generation, opened with its first frame.
+
+        Not with its Start: a producer may have replaced the ring of an item without frames before we hear of it. A
+        frame that we have not given back keeps its ring.
+        """
+        if self._ring is None:
+            start = self._announced
+            if start is None:  # the protocol lets no frame through before a Start
+                raise LocalProtocolError("no ring was announced")
+            self._ring = Ring.open(self._directory, start.ring_generation, start.slots, start.slot_bytes)
         return self._ring
+
+    def _unmap(self) -> None:
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None

@@ -139,7 +139,7 @@ class RingProducer:
                 self._waiter.wait(readable=self._channels)
 
     def close(self) -> None:
-        """Close the channels and remove the ring file; consumers keep what they have mapped."""
+        """Close the channels and remove the ring file; `drain` first, or frames that were not read are lost."""
         for channel in self._channels:
             channel.close()
         if self._ring is not None:
