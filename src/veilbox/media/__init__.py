@@ -1,1 +1,1 @@
-"""TODO."""
+"""Containers and codecs: the only room that imports PyAV and Pillow."""

@@ -1,0 +1,30 @@
+"""The one door to sources: content decides what opens a file, never its name."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from veilbox.media.film_source import FilmSource
+from veilbox.media.image_source import ImageSource
+from veilbox.media.picture import AudioPacket, Picture, Source
+from veilbox.media.sniff import Family, sniff
+
+__all__ = ["AudioPacket", "Picture", "Source", "open_source"]
+
+
+def open_source(file: BinaryIO, *, keep_audio: bool = False, output_suffix: str = "") -> Source:
+    """Open a picture or a film.
+
+    Args:
+        file: Opened for reading in binary mode, seekable. Nothing else is ever opened on its behalf.
+        keep_audio: Whether `read` also gives the packets of one audio stream.
+        output_suffix: The container that kept audio must fit into, a suffix without dot; empty if any will do.
+
+    Raises:
+        SourceUnsupported: The content is no picture or film that veilbox handles.
+        SourceCorrupt: It is cut short or broken before its first frame.
+    """
+    family = sniff(file)
+    if family in (Family.ISO, Family.MATROSKA, Family.AVI):
+        return FilmSource(file, family, keep_audio=keep_audio, output_suffix=output_suffix)
+    return ImageSource(file, family)
