@@ -1,0 +1,75 @@
+"""The probe: a component's attempts at its own walls, made before it holds any picture.
+
+It needs a filter that answers with an errno; one that kills would end the component at the first attempt. It uses
+the standard library only, starts no thread and no process, waits for nothing and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from veilbox.core.control import Canaries
+from veilbox.core.isolation import Gate
+from veilbox.seal import confinement, egress, privilege, surroundings
+from veilbox.seal.outcome import ALLOWED, errno_name
+
+
+def probe(canaries: Canaries) -> tuple[Gate, ...]:
+    """Try every gate that can be tried from inside.
+
+    Namespace numbers and id ranges need the host's eye (`veilbox.seal.observe`); `limits-bite`, `own-kernel` and
+    `attested` are not tried yet.
+
+    Args:
+        canaries: What the host put out of this component's reach.
+
+    Returns:
+        One gate each, in the scale's order. A gate whose attempt could not be made is there and did not hold.
+    """
+    return tuple(_gates(canaries))
+
+
+def _gates(canaries: Canaries) -> Iterator[Gate]:
+    attempts: dict[str, Callable[[], Gate]] = {
+        "own-processes-only": surroundings.own_processes_only,
+        "root-read-only": surroundings.root_read_only,
+        "host-files-absent": partial(surroundings.host_files_absent, canaries),
+        "foreign-volumes-absent": partial(surroundings.foreign_volumes_absent, canaries),
+        "devices-absent": surroundings.devices_absent,
+        "interfaces-absent": egress.interfaces_absent,
+        "routes-absent": egress.routes_absent,
+        "loopback-canary": partial(egress.loopback_canary, canaries),
+        "routable-address": egress.routable_address,
+        "ipv6-address": egress.ipv6_address,
+        "abstract-socket-canary": partial(egress.abstract_socket_canary, canaries),
+        "dns": egress.dns,
+        "socket-families": egress.socket_families,
+        "capabilities-empty": privilege.capabilities_empty,
+        "no-new-privileges": privilege.no_new_privileges,
+        "uid-not-root": privilege.uid_not_root,
+        "root-maps-to-nobody": privilege.root_maps_to_nobody,
+        "setuid-files-absent": privilege.setuid_files_absent,
+        "writable-not-executable": privilege.writable_not_executable,
+        "read-only-descriptors": privilege.read_only_descriptors,
+        "seccomp-active": confinement.seccomp_active,
+        "forbidden-calls-refused": confinement.forbidden_calls_refused,
+    }
+    for name, attempt in attempts.items():
+        try:
+            yield attempt()
+        except (OSError, ValueError, KeyError) as error:
+            # Unknown counts as failed: the attempt's own means were missing.
+            yield Gate(name=name, tried="could not be tried", found=_reason(error), held=False)
+
+
+def _reason(error: Exception) -> str:
+    return f"unknown: {errno_name(error.errno) if isinstance(error, OSError) else type(error).__name__}"
+
+
+def reopens_for_writing(descriptor: int) -> bool:
+    """Whether a read-only descriptor that was handed over later can be opened for writing through /proc.
+
+    The probe runs before a component holds its source; ingest asks this for each one.
+    """
+    return privilege.reopening(descriptor) == ALLOWED
