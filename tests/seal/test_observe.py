@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ import pytest
 from veilbox.core.isolation import Gate
 from veilbox.seal.observe import observe
 
-SUPERVISOR, INIT, COMPONENT, PEER = os.getpid(), 1, 900_001, 900_002
+SUPERVISOR, PARENT, INIT, COMPONENT, PEER = os.getpid(), os.getppid(), 1, 900_001, 900_002
 KINDS = ("pid", "mnt", "net", "ipc", "uts")
 SEALED_STATUS = {
     "Uid": "1879049192\t1879049192\t1879049192\t1879049192",
@@ -32,6 +33,8 @@ class Proc:
         self.root = root
         # The host's first process and the supervisor, which left the host's mount namespace.
         self.add(INIT, dict.fromkeys(KINDS, 1), ids="0 0 4294967295")
+        if PARENT not in {0, INIT}:
+            self.add(PARENT, dict.fromkeys(KINDS, 1), ids="0 0 4294967295")
         self.add(SUPERVISOR, dict.fromkeys(KINDS, 1) | {"mnt": 2}, ids="0 0 4294967295")
         self.add(COMPONENT, {kind: 100 + i for i, kind in enumerate(KINDS)}, ids="0 1879048192 65536")
         self.add(PEER, {kind: 200 + i for i, kind in enumerate(KINDS)}, ids="0 1879113728 65536")
@@ -90,9 +93,18 @@ def test_a_shared_namespace_fails(proc: Proc, other: int, kind: str, gate: str) 
     assert failed(proc.look()) == {gate}
 
 
-def test_without_a_look_at_the_first_process_the_rest_is_compared_and_it_is_said(proc: Proc) -> None:
-    for kind in KINDS:
-        (proc.root / str(INIT) / "ns" / kind).unlink()
+def test_where_the_first_process_is_hidden_the_parent_stands_for_the_host(proc: Proc) -> None:
+    if PARENT in {0, INIT}:
+        pytest.skip("the tests were started by the first process")
+    shutil.rmtree(proc.root / str(INIT))
+    assert failed(proc.look()) == set()
+    proc.share(COMPONENT, PARENT, "mnt")
+    assert failed(proc.look()) == {"mount-namespace"}
+
+
+def test_without_a_look_at_the_host_the_rest_is_compared_and_it_is_said(proc: Proc) -> None:
+    for pid in {INIT, PARENT} - {0}:
+        shutil.rmtree(proc.root / str(pid))
     gates = proc.look()
     assert failed(gates) == set()
     assert "the host's unknown (ENOENT)" in gates["mount-namespace"].found

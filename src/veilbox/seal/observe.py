@@ -20,9 +20,9 @@ _INIT = 1
 def observe(pid: int, *, peers: Mapping[str, int], proc: Path = _PROC) -> tuple[Gate, ...]:
     """Look at a component from the host.
 
-    A namespace counts as its own if it is neither this process's nor that of the host's first process nor that of any
-    peer. The supervisor has left the host's mount namespace itself, hence the first process; without the right
-    to look at it the gate says so and compares with the rest. What a component's status says to the host is
+    A namespace counts as its own if it is neither this process's nor that of any peer nor the host's. The supervisor
+    has left the host's mount namespace itself, hence the host's first process and the supervisor's parent are
+    looked at; without the right to either the gate says so and compares with the rest. What a component's status says to the host is
     reported beside what the component found itself: a gate that is reported twice holds only if both hold.
 
     Args:
@@ -58,12 +58,8 @@ def _compared(proc: Path, gate: str, kind: str, pid: int, peers: Mapping[str, in
     own = _number(proc, pid, kind)
     others = {"the supervisor": _number(proc, os.getpid(), kind)}
     others |= {name: _number(proc, peer, kind) for name, peer in peers.items()}
-    try:
-        others["the host"] = _number(proc, _INIT, kind)
-        unseen = ""
-    except OSError as error:
-        # Rootless, and on machines that hide their first process.
-        unseen = f", the host's unknown ({errno_name(error.errno)})"
+    host, unseen = _of_the_host(proc, kind)
+    others |= host
     shared = [name for name, number in others.items() if number == own]
     return Gate(
         name=f"{gate}-namespace",
@@ -71,6 +67,20 @@ def _compared(proc: Path, gate: str, kind: str, pid: int, peers: Mapping[str, in
         found=f"{own}{unseen}" + (f", shared with {', '.join(shared)}" if shared else ""),
         held=not shared,
     )
+
+
+def _of_the_host(proc: Path, kind: str) -> tuple[dict[str, int], str]:
+    """The numbers of the host's first process and of whoever started the supervisor, and a word if none may be seen.
+
+    Without root neither may, and some machines hide their first process from root too.
+    """
+    seen, reasons = {}, set()
+    for name, pid in (("the host", _INIT), ("the supervisor's parent", os.getppid())):
+        try:
+            seen[name] = _number(proc, pid, kind)
+        except OSError as error:
+            reasons.add(errno_name(error.errno))
+    return seen, "" if seen else f", the host's unknown ({', '.join(sorted(reasons))})"
 
 
 def _number(proc: Path, pid: int, kind: str) -> int:
