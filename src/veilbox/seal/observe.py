@@ -22,8 +22,8 @@ def observe(pid: int, *, peers: Mapping[str, int], proc: Path = _PROC) -> tuple[
 
     A namespace counts as its own if it is neither this process's nor that of any peer nor the host's. The supervisor
     has left the host's mount namespace itself, hence the host's first process and the supervisor's parent are
-    looked at; without the right to either the gate says so and compares with the rest. What a component's status says to the host is
-    reported beside what the component found itself: a gate that is reported twice holds only if both hold.
+    looked at; without the right to either the gate says so and compares with the rest. What a component's status says
+    to the host is reported beside what the component found itself: a gate reported twice holds only if both hold.
 
     Args:
         pid: The component's process in the caller's pid namespace. It must run the component's program already (after
