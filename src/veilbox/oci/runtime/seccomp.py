@@ -56,7 +56,9 @@ _FILTERED: Mapping[str, tuple[dict[str, Any], ...]] = {
     "socketpair": (_equal(0, _AF_UNIX),),
     "clone": (_masked(0, _CLONE_NAMESPACES | _CLONE_THREAD, _CLONE_THREAD),),
     "ioctl": tuple(_equal(1, request) for request in (_TCGETS, _FIONREAD, _FIONBIO, _FIONCLEX, _FIOCLEX)),
-    "prctl": tuple(_equal(0, option) for option in (_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_GET_NAME, _PR_GET_NO_NEW_PRIVS)),
+    "prctl": tuple(
+        _equal(0, option) for option in (_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_GET_NAME, _PR_GET_NO_NEW_PRIVS)
+    ),
     "personality": (_equal(0, _PERSONALITY_QUERY),),
 }
 
