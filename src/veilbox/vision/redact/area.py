@@ -75,15 +75,17 @@ def _shifted(low: int, high: int, shift: int) -> tuple[int, int]:
     return low >> shift, -(-high >> shift)
 
 
-def whole_pixels(boxes: NDArray[np.float32], *, margin: float) -> NDArray[np.int64]:
+def whole_pixels(boxes: NDArray[np.float32], *, margin: float, smallest: int) -> NDArray[np.int64]:
     """Boxes with margin, rounded outwards.
 
     Args:
         boxes: (N, 4) float32, xyxy in pixels of the frame, half-open.
         margin: Added on each side, as a share of the width and of the height.
+        smallest: Sides of the result. What a narrower box lacks is added on both sides, so that it also has it when
+            one side lies outside the frame.
 
     Returns:
-        (N, 4) int64, at least one pixel wide and high.
+        (N, 4) int64, at least `smallest` pixels wide and high.
 
     Raises:
         ProtocolError: A box is not finite: what it would hide is unknown.
@@ -94,7 +96,9 @@ def whole_pixels(boxes: NDArray[np.float32], *, margin: float) -> NDArray[np.int
     extent = (high - low) * margin
     first = np.clip(np.floor(low - extent), -_FAR, _FAR).astype(np.int64)
     last = np.clip(np.ceil(high + extent), -_FAR, _FAR).astype(np.int64)
-    return np.concatenate((first, np.maximum(last, first + 1)), axis=1)
+    last = np.maximum(last, first + 1)
+    lacking = np.maximum(smallest - (last - first), 0)
+    return np.concatenate((first - lacking, last + lacking), axis=1)
 
 
 def joined(boxes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from veilbox.core.frame import FrameLayout, PixelFormat, Plane
 from veilbox.core.policy import Redaction, Shape, Style
 from veilbox.core.regions import Regions
 from veilbox.vision.redact.area import Area, ellipse_mask, joined, whole_pixels
-from veilbox.vision.redact.cells import cell_edges, cell_means, cell_side, flat, smooth
+from veilbox.vision.redact.cells import SMALLEST_CELL, cell_edges, cell_means, cell_side, flat, smooth
 from veilbox.vision.redact.planes import Samples, require_planes
 
 _Surface = Callable[[NDArray[np.uint64], NDArray[np.intp], NDArray[np.intp]], NDArray[np.uint64] | NDArray[np.float32]]
@@ -49,10 +49,11 @@ class Redactor:
                 self._hide(samples, core, index, layout, full_range=full_range)
 
     def _cores(self, regions: Regions, layout: FrameLayout) -> list[Area]:
-        boxes = whole_pixels(regions.boxes, margin=self._redaction.margin)
+        solid = self._redaction.style is Style.SOLID
+        boxes = whole_pixels(regions.boxes, margin=self._redaction.margin, smallest=1 if solid else SMALLEST_CELL)
         areas = [Area(*row) for row in boxes.tolist()]
         seen = [self._outline(area).touches(layout) for area in areas]
-        if self._redaction.style is Style.SOLID:
+        if solid:
             return [area for area, touches in zip(areas, seen, strict=True) if touches]
         return [Area(*row) for row in joined(boxes[np.array(seen, np.bool_)]).tolist()]
 

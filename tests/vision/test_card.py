@@ -1,0 +1,93 @@
+"""A model card is read strictly or not at all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from veilbox.core.digest import Digest
+from veilbox.core.errors import ImageError
+from veilbox.vision.detect import ModelCard, parse_card
+
+
+def card_fields() -> dict[str, Any]:
+    return {
+        "name": "toy",
+        "classes": ["face"],
+        "licence": "MIT",
+        "source": "made here",
+        "digest": str(Digest.of(b"model")),
+        "input": {
+            "name": "picture",
+            "layout": "nhwc",
+            "dtype": "uint8",
+            "colour": "rgb",
+            "mean": [0, 0, 0],
+            "scale": [1, 1, 1],
+        },
+        "outputs": ["heatmap", "size", "offset"],
+        "stride": 32,
+        "decoding": "centerface",
+        "threshold": 0.2,
+        "floor": 0.1,
+        "nms_iou": 0.3,
+    }
+
+
+def parsed(fields: dict[str, Any]) -> ModelCard:
+    return parse_card(json.dumps(fields).encode())
+
+
+def test_a_good_card_is_read_in_full() -> None:
+    card = parsed(card_fields())
+    assert card.digest == Digest.of(b"model")
+    assert (card.name, card.classes, card.stride, card.decoding) == ("toy", ("face",), 32, "centerface")
+    assert (card.input.layout, card.input.dtype, card.input.colour) == ("nhwc", "uint8", "rgb")
+    assert (card.threshold, card.floor, card.nms_iou) == (0.2, 0.1, 0.3)
+
+
+@pytest.mark.parametrize("missing", sorted(card_fields()))
+def test_every_field_is_needed(missing: str) -> None:
+    fields = card_fields()
+    del fields[missing]
+    with pytest.raises(ImageError, match=missing):
+        parsed(fields)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("treshold",), 0.5),
+        (("input", "stretch"), True),
+        (("input", "layout"), "chw"),
+        (("input", "dtype"), "float16"),
+        (("input", "mean"), [1, 2]),
+        (("input", "mean"), [127.5, 127.5, 127.5]),
+        (("classes",), []),
+        (("classes",), ["face", "face"]),
+        (("digest",), "sha256:00"),
+        (("stride",), 0),
+        (("stride",), 2.5),
+        (("threshold",), 1.0),
+        (("floor",), 0.0),
+        (("floor",), 0.3),
+        (("nms_iou",), 0.0),
+        (("nms_iou",), "0.3"),
+    ],
+)
+def test_a_wrong_field_is_refused(path: tuple[str, ...], value: object) -> None:
+    fields = card_fields()
+    place = fields
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(ImageError):
+        parsed(fields)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'"\xff"', b"null"])
+def test_what_is_no_card_is_refused(content: bytes) -> None:
+    with pytest.raises(ImageError, match=r"card\.json"):
+        parse_card(content)
