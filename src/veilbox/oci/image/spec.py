@@ -1,0 +1,91 @@
+"""The image-spec's words as values.
+
+Source: OCI image-spec 1.1.1 (descriptor.md, manifest.md, config.md, annotations.md). Values that came from bytes keep
+those bytes: a digest is always of what was read, never of a re-serialisation, and fields that we do not understand
+survive in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from veilbox.core.digest import Digest
+
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+# annotations.md: the name of an image inside a layout; skopeo's `oci:PATH:NAME` reads it.
+REF_NAME = "org.opencontainers.image.ref.name"
+TITLE = "org.opencontainers.image.title"
+
+# Ours, on layer descriptors and in the config's labels.
+LAYER_NAME = "io.veilbox.layer"
+RECIPE_LABEL = "io.veilbox.recipe"
+MODEL_LABEL = "io.veilbox.model"
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Platform:
+    """For which machines an image is, in Go's words (`amd64`, `arm64`; `linux`)."""
+
+    architecture: str
+    os: str = "linux"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Descriptor:
+    """What a blob must be: its type, its digest and its size in bytes."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    annotations: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    platform: Platform | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """An image manifest as it was read or written.
+
+    Attributes:
+        raw: The very bytes.
+        digest: Their digest.
+        config: The image configuration's descriptor.
+        layers: The layers', bottom first.
+        annotations: The manifest's own.
+    """
+
+    raw: bytes
+    digest: Digest
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageConfig:
+    """An image configuration as it was read or written.
+
+    Attributes:
+        raw: The very bytes.
+        platform: For which machines.
+        diff_ids: Digests of the uncompressed layers, bottom first.
+        entrypoint: Program and first arguments.
+        env: `NAME=value`, in order.
+        user: User and group ids inside the image.
+        labels: Free words; ours begin with `io.veilbox.`.
+    """
+
+    raw: bytes
+    platform: Platform
+    diff_ids: tuple[Digest, ...]
+    entrypoint: tuple[str, ...]
+    env: tuple[str, ...]
+    user: tuple[int, int]
+    labels: Mapping[str, str]
