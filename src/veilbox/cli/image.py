@@ -50,10 +50,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run_build(arguments: argparse.Namespace) -> int:
     """Build images; those that are up to date are left as they are."""
     from veilbox.oci.image.build import build  # noqa: PLC0415
+    from veilbox.oci.image.definition import image_names  # noqa: PLC0415
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
 
     store = ImageStore.default()
-    names = arguments.names or store.image_names()
+    names = arguments.names or image_names()
     built = build(store, names, _say, refresh=arguments.refresh)
     rows: list[dict[str, object]] = [
         {
@@ -71,10 +72,11 @@ def run_build(arguments: argparse.Namespace) -> int:
 def run_list(arguments: argparse.Namespace) -> int:
     """List the images that can run now."""
     from veilbox.oci.admit import admit  # noqa: PLC0415
+    from veilbox.oci.image.definition import image_names  # noqa: PLC0415
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
 
     store = ImageStore.default()
-    admitted = [admit(store, name) for name in store.image_names()]
+    admitted = [admit(store, name) for name in image_names()]
     rows: list[dict[str, object]] = [
         {
             "name": image.name,

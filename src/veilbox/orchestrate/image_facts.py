@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from veilbox.core.errors import VeilboxError
 from veilbox.oci.admit import admit
+from veilbox.oci.image.definition import image_names
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.runtime.facts import Fact
 
 
 def image_fact(store: ImageStore) -> Fact:
     """Whether every component image can be admitted."""
-    names = store.image_names()
+    names = image_names()
     try:
         for name in names:
             admit(store, name)
