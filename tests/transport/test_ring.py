@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from veilbox.core.errors import MachineError, ProtocolError
+from veilbox.transport.messages import LocalProtocolError
 from veilbox.transport.ring import HEADER_BYTES, Ring, file_bytes, stride
 
 SLOTS, SLOT_BYTES = 3, 5_000
@@ -166,6 +167,9 @@ def test_a_ring_cut_after_it_was_opened_is_found(ring: Ring, tmp_path: Path) -> 
     other.check()
     os.truncate(tmp_path / FILE, HEADER_BYTES)
     with pytest.raises(ProtocolError, match="wrong size"):
+        other.check()
+    other.close()
+    with pytest.raises(LocalProtocolError, match="closed"):
         other.check()
     ring.close()
 

@@ -376,3 +376,35 @@ def test_a_producer_killed_midway_is_dead_and_not_done(tmp_path: Path) -> None:
         consumer.receive()
     consumer.close()
     other.close()
+
+
+def test_our_own_faults(make_edge: MakeEdge) -> None:
+    producer, (consumer,) = make_edge()
+    for frame_bytes in (0, 1 << 31):
+        with pytest.raises(LocalProtocolError, match="no frame has"):
+            producer.start(0, b"", frame_bytes, wanted_slots=2)
+    producer.start(0, b"", 10, wanted_slots=2)
+    slot = producer.acquire()
+    producer.abandon(slot)
+    with pytest.raises(LocalProtocolError):
+        producer.publish(slot, sequence=0, pts=0, duration=0, decoded_ns=0)
+    producer.end(0)
+    with pytest.raises(LocalProtocolError):
+        producer.acquire()
+    assert consumer.held == 0
+
+
+def test_starting_a_larger_item_waits_for_frames_that_are_still_read(tmp_path: Path) -> None:
+    ours, theirs = pair()
+    waiter = Releases()
+    producer = RingProducer(tmp_path, [Channel(ours)], waiter, 1 << 20)
+    consumer = RingConsumer(tmp_path, Channel(theirs), PollWaiter())
+    producer.start(0, b"", 10, wanted_slots=2)
+    put(producer, 0, 1)
+    producer.end(0)
+    consumer.receive()
+    waiter.held.append((consumer, view(consumer)))
+    producer.start(1, b"", 10_000, wanted_slots=2)
+    assert waiter.waits == 1
+    producer.close()
+    consumer.close()

@@ -12,5 +12,5 @@ do wrong is a `LocalProtocolError`; a peer can cause no other exception.
     producer, consumer, relay   the three put together: frames by ring, boxes and audio by message
     control    between supervisor and component, with descriptors
     info       what a Start announces
-    strict_json   the door to JSON that the two share
+    strict_json, bounds   the checks that they share
 """

@@ -67,7 +67,7 @@ def read_packet(
     """
     for _ in range(2):
         try:
-            length, ancillary, flags, _ = end.recvmsg_into((buffer,), ancillary_bytes, socket.MSG_CMSG_CLOEXEC)
+            length, ancillary, flags, _sender = end.recvmsg_into((buffer,), ancillary_bytes, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
         except ConnectionResetError:

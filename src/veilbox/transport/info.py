@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from veilbox.core.errors import ProtocolError
 from veilbox.core.stream import AnalysisView, AudioInfo, StreamInfo
+from veilbox.transport.bounds import inside
 from veilbox.transport.messages import MAX_INFO_BYTES, LocalProtocolError
 from veilbox.transport.strict_json import parse, read, to_json
 
@@ -68,32 +69,32 @@ def _check_stream(info: StreamInfo) -> None:
         ("frame_rate", info.frame_rate),
         ("sample_aspect_ratio", info.sample_aspect_ratio),
     ):
-        _inside(f"{name} numerator", above, 0, _MAX_RATIONAL)
-        _inside(f"{name} denominator", below, 1, _MAX_RATIONAL)
-    _inside("frames", info.frames, 0, 1 << 40)
+        inside(f"{name} numerator", above, 0, _MAX_RATIONAL)
+        inside(f"{name} denominator", below, 1, _MAX_RATIONAL)
+    inside("frames", info.frames, 0, 1 << 40)
     colour = info.colour
     for code in (colour.range, colour.primaries, colour.transfer, colour.matrix, colour.chroma_location):
-        _inside("colour code point", code, 0, _MAX_CODE_POINT)
+        inside("colour code point", code, 0, _MAX_CODE_POINT)
     _check_jpeg(info)
     if info.audio is not None:
         _check_audio(info.audio)
 
 
 def _check_jpeg(info: StreamInfo) -> None:
-    _inside("number of quantization tables", len(info.jpeg_quantization), 0, _JPEG_TABLES)
+    inside("number of quantization tables", len(info.jpeg_quantization), 0, _JPEG_TABLES)
     for table in info.jpeg_quantization:
-        _inside("values of a quantization table", len(table), _JPEG_VALUES, _JPEG_VALUES)
+        inside("values of a quantization table", len(table), _JPEG_VALUES, _JPEG_VALUES)
         for value in table:
-            _inside("quantization value", value, 1, _JPEG_VALUE)
-    _inside("jpeg_subsampling", info.jpeg_subsampling, -1, 2)
+            inside("quantization value", value, 1, _JPEG_VALUE)
+    inside("jpeg_subsampling", info.jpeg_subsampling, -1, 2)
 
 
 def _check_audio(audio: AudioInfo) -> None:
-    _inside("length of an audio name", len(audio.codec) + len(audio.layout), 1, _MAX_NAME)
-    _inside("sample_rate", audio.sample_rate, 1, _MAX_SAMPLE_RATE)
-    _inside("channels", audio.channels, 1, _MAX_CHANNELS)
-    _inside("audio time_base numerator", audio.time_base[0], 1, _MAX_RATIONAL)
-    _inside("audio time_base denominator", audio.time_base[1], 1, _MAX_RATIONAL)
+    inside("length of an audio name", len(audio.codec) + len(audio.layout), 1, _MAX_NAME)
+    inside("sample_rate", audio.sample_rate, 1, _MAX_SAMPLE_RATE)
+    inside("channels", audio.channels, 1, _MAX_CHANNELS)
+    inside("audio time_base numerator", audio.time_base[0], 1, _MAX_RATIONAL)
+    inside("audio time_base denominator", audio.time_base[1], 1, _MAX_RATIONAL)
     try:
         base64.b64decode(audio.extradata, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -101,14 +102,9 @@ def _check_audio(audio: AudioInfo) -> None:
 
 
 def _check_view(view: AnalysisView, info: StreamInfo) -> None:
-    _inside("analysis width", view.width, 1, _MAX_VIEW_SIDE)
-    _inside("analysis height", view.height, 1, _MAX_VIEW_SIDE)
+    inside("analysis width", view.width, 1, _MAX_VIEW_SIDE)
+    inside("analysis height", view.height, 1, _MAX_VIEW_SIDE)
     told = (view.frame_width, view.frame_height, view.rotation)
     known = (info.width, info.height, info.rotation)
     if told != known:
         raise ProtocolError("the analysis view is of another stream", expected=str(known), actual=str(told))
-
-
-def _inside(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ProtocolError(f"{name} out of bounds", expected=f"{low} to {high}", actual=str(value))

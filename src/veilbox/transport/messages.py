@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from veilbox.core.errors import ProtocolError
+from veilbox.transport.bounds import inside
 
 VERSION = 1
 
@@ -218,15 +219,10 @@ def _fields(layout: struct.Struct, packet: bytes, name: str, payload: int = 0) -
     return fields
 
 
-def _inside(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ProtocolError(f"{name} out of bounds", expected=f"{low} to {high}", actual=str(value))
-
-
 def _decode_start(packet: bytes) -> Start:
     _, _, item, generation, slots, slot_bytes = _fields(_START, packet, "Start", MAX_INFO_BYTES)
-    _inside("Start.slots", slots, 0, MAX_SLOTS)
-    _inside("Start.slot_bytes", slot_bytes, 0, MAX_SLOT_BYTES)
+    inside("Start.slots", slots, 0, MAX_SLOTS)
+    inside("Start.slot_bytes", slot_bytes, 0, MAX_SLOT_BYTES)
     if (slots == 0) != (slot_bytes == 0):
         raise ProtocolError(
             "Start.slots and Start.slot_bytes disagree",
@@ -265,7 +261,7 @@ def _decode_packet(packet: bytes) -> Packet:
 
 def _decode_end(packet: bytes) -> End:
     _, _, item, frames, aborted = _fields(_END, packet, "End")
-    _inside("End.aborted", aborted, 0, 1)
+    inside("End.aborted", aborted, 0, 1)
     return End(item, frames, bool(aborted))
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from veilbox.core.errors import MachineError, ProtocolError
+from veilbox.transport.messages import LocalProtocolError
 
 _MAGIC = b"veilring"
 _VERSION = 1
@@ -135,8 +136,9 @@ class Ring:
         Raises:
             ProtocolError: It was cut or has grown.
         """
-        with _peer("the ring cannot be examined"):
-            _check_file(self._fd, self._size)
+        if self._fd < 0:
+            raise LocalProtocolError("the ring is closed")
+        _check_file(self._fd, self._size)
 
     def close(self) -> None:
         """Unmap the ring as soon as nobody holds a slot's bytes; a second call does nothing."""
