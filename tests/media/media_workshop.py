@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,8 +24,12 @@ needs_ffmpeg = pytest.mark.skipif(
 
 def make(path: Path, *arguments: str, size: str = "160x120", rate: str = "25", seconds: str = "1") -> Path:
     """A test film; `arguments` go behind the input."""
-    source = f"testsrc2=size={size}:rate={rate}:duration={seconds}"
-    run("ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source, *arguments, str(path))
+    # testsrc2 itself draws even sizes only
+    width, height = (int(side) for side in size.split("x"))
+    odd = f",scale={size}:flags=neighbor,format=yuv444p" if width % 2 or height % 2 else ""
+    source = f"testsrc2=size={width + width % 2}x{height + height % 2}:rate={rate}:duration={seconds}{odd}"
+    form = () if "-pix_fmt" in arguments or "libx264rgb" in arguments else ("-pix_fmt", "yuv420p")
+    run("ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source, *form, *arguments, str(path))
     return path
 
 
@@ -87,7 +90,3 @@ def transcode(
                     item.copy_into(buffer)
                     encoder.write(buffer, item.pts, item.duration)
     return read_all(target, keep_audio=keep_audio)
-
-
-def flags(text: str) -> Sequence[str]:
-    return text.split()

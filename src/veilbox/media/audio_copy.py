@@ -23,6 +23,9 @@ from veilbox.core.stream import AudioInfo
 from veilbox.media.picture import AudioPacket
 
 _KEY = 1
+# Bytes 10 and 11 of OpusHead count the samples to skip at the start (RFC 7845, 5.1); libopus has 312 of them.
+_OPUS_SKIP = slice(10, 12)
+_USUAL_SKIP = 312
 
 
 def add_audio(container: OutputContainer, info: AudioInfo, fitting: frozenset[str]) -> AudioStream:
@@ -46,6 +49,8 @@ def add_audio(container: OutputContainer, info: AudioInfo, fitting: frozenset[st
     try:
         with av.open(io.BytesIO(), "w", format="matroska") as scratch:
             template = scratch.add_stream(_encoder(info.codec), rate=info.sample_rate)
+            if is_usual_opus(info):
+                scratch.start_encoding()  # opens the encoder, and so fills in the delay that Matroska announces
             stream = cast("AudioStream", container.add_stream_from_template(template, opaque=True))
         stream.time_base = Fraction(*info.time_base)
         context = stream.codec_context
@@ -57,14 +62,20 @@ def add_audio(container: OutputContainer, info: AudioInfo, fitting: frozenset[st
     return stream
 
 
-def audio_packet(packet: AudioPacket, stream: AudioStream, time_base: Fraction) -> Packet[Any]:
-    """FFmpeg's packet for a source's packet."""
+def audio_packet(packet: AudioPacket, stream: AudioStream, time_base: Fraction, shift: int = 0) -> Packet[Any]:
+    """FFmpeg's packet for a source's packet, `shift` units of its time base later."""
     copied: Packet[Any] = Packet(packet.payload)
     copied.stream = stream
     copied.time_base = time_base
-    copied.pts, copied.dts, copied.duration = packet.pts, packet.dts, packet.duration
+    copied.pts, copied.dts, copied.duration = packet.pts + shift, packet.dts + shift, packet.duration
     copied.is_keyframe = bool(packet.flags & _KEY)
     return copied
+
+
+def is_usual_opus(info: AudioInfo) -> bool:
+    """Whether the stream is Opus with the delay of libopus, the only one that can be announced through PyAV."""
+    head = base64.b64decode(info.extradata)
+    return info.codec == "opus" and int.from_bytes(head[_OPUS_SKIP], "little") == _USUAL_SKIP
 
 
 def _encoder(codec: str) -> str:

@@ -16,7 +16,6 @@ from veilbox.core.stream import StreamInfo
 
 _EIGHT = ("yuv420p", "yuv422p", "yuv444p")
 _TEN = ("yuv420p10le", "yuv422p10le", "yuv444p10le")
-_FULL_RANGE = 2
 # FF_QP2LAMBDA of libavutil/avutil.h: an encoder's fixed quantizer is given in these units.
 _LAMBDA = 118
 
@@ -35,7 +34,7 @@ class Coding:
         even: Whether a subsampled side must be even. The cropping of H.264 and HEVC counts in chroma samples
             (H.264 clause 7.4.2.1.1, CropUnitX), so a 4:2:0 stream of theirs cannot be 641 columns wide; 4:4:4 can.
         filters: Bit stream filter that takes the encoder's remarks out.
-        b_frames: Whether frames may be reordered.
+        aspect: Whether its bit stream can say the sample aspect ratio, which PyAV does not hand to Matroska's muxer.
     """
 
     encoder: str
@@ -46,6 +45,7 @@ class Coding:
     fixed: Mapping[str, str] = field(default_factory=dict)
     even: bool = False
     filters: str = ""
+    aspect: bool = True
 
     def options(self, encoding: Encoding) -> dict[str, str]:
         """The encoder's options.
@@ -72,9 +72,7 @@ class Coding:
 
     def pixel_format(self, info: StreamInfo) -> str:
         """The format to encode in: the ring's, or the nearest that keeps size and, if it can, depth and chroma."""
-        wanted = self.memory(info.pixel_format)
-        if wanted not in self.formats:
-            wanted = self._nearest(wanted)
+        wanted = info.pixel_format if info.pixel_format in self.formats else self._nearest(info.pixel_format)
         if not self.even:
             return wanted
         if info.width % 2 and ("420" in wanted or "422" in wanted):
@@ -83,20 +81,12 @@ class Coding:
             return wanted.replace("420", "422")
         return wanted
 
-    def memory(self, pixel_format: str) -> str:
-        """FFmpeg's name for the ring's format as this encoder knows it."""
-        return pixel_format
-
     def _nearest(self, wanted: str) -> str:
         chroma = "yuv420p" if wanted == "gray" else wanted.removesuffix("10le")
         for candidate in (chroma, "yuv444p", "yuv422p", "yuv420p"):
             if candidate in self.formats:
                 return candidate
         raise UsageError(f"{self.encoder} cannot encode the film's samples", actual=wanted)
-
-    def colour_range(self, info: StreamInfo) -> int:
-        """FFmpeg's number of the range to announce."""
-        return info.colour.range
 
     def filter(self, stream: VideoStream) -> BitStreamFilterContext | None:
         """The filter for the stream's packets, once the encoder is open."""
@@ -129,6 +119,7 @@ CODINGS: dict[str, Coding] = {
             formats=("yuv420p", "yuv420p10le"),
             preset=("preset", "10"),
             quality=30,
+            aspect=False,
         ),
         Coding(
             encoder="libvpx-vp9",
@@ -136,8 +127,8 @@ CODINGS: dict[str, Coding] = {
             preset=("cpu-used", "8"),
             quality=28,
             fixed={"b": "0", "deadline": "realtime", "row-mt": "1"},
+            aspect=False,
         ),
         Coding(encoder="mpeg4", formats=("yuv420p",), qscale=3),
-        Coding(encoder="mjpeg", formats=_EIGHT, qscale=3),
     )
 }

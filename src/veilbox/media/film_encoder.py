@@ -25,7 +25,7 @@ from veilbox.core.errors import OutputError, UsageError
 from veilbox.core.frame import FrameLayout
 from veilbox.core.policy import Encoding
 from veilbox.core.stream import Kind, StreamInfo
-from veilbox.media.audio_copy import add_audio, audio_packet
+from veilbox.media.audio_copy import add_audio, audio_packet, is_usual_opus
 from veilbox.media.coding import CODINGS, Coding
 from veilbox.media.formats import FilmFormat
 from veilbox.media.image_encoder import output_error
@@ -75,6 +75,8 @@ class FilmEncoder:
         self._clock = _clock(container, info)
         self._coding = _coding(container, info, encoding)
         self._reorders = container.reorders
+        self._from_zero = container.millisecond
+        self._audio_shift: int | None = None
         self._layout = info.layout
         self._coded_format = self._coding.pixel_format(info)
         self._converter = VideoReformatter()
@@ -126,7 +128,10 @@ class FilmEncoder:
         """
         if self._audio is None or self._info.audio is None:
             raise UsageError("the stream was announced without audio", actual=f"a packet at {packet.pts}")
-        self._mux([audio_packet(packet, self._audio, Fraction(*self._info.audio.time_base))])
+        if self._audio_shift is None:  # Matroska has no time before zero but what Opus announces as its delay
+            announced = self._info.audio.codec == "opus" and is_usual_opus(self._info.audio)
+            self._audio_shift = max(-packet.pts, 0) if self._from_zero and not announced else 0
+        self._mux([audio_packet(packet, self._audio, Fraction(*self._info.audio.time_base), self._audio_shift)])
 
     def close(self) -> None:
         """Flush the encoder and finish the file; a second call does nothing.
@@ -181,7 +186,7 @@ class FilmEncoder:
         self._coding.tune(context)
         if not self._reorders:
             context.max_b_frames = 0
-        context.color_range = self._coding.colour_range(info)
+        context.color_range = info.colour.range
         context.color_primaries = info.colour.primaries
         context.color_trc = info.colour.transfer
         context.colorspace = info.colour.matrix
@@ -213,7 +218,7 @@ class FilmEncoder:
         for target, source in zip(frame_planes(frame, layout), slot_planes(buffer, layout), strict=True):
             np.copyto(target, source)
         frame.color_range, frame.colorspace = info.colour.range, info.colour.matrix
-        if self._coded_format == self._coding.memory(info.pixel_format):
+        if self._coded_format == info.pixel_format:
             return frame
         return self._converter.reformat(frame, format=self._coded_format)
 
@@ -305,7 +310,18 @@ def _coding(container: FilmFormat, info: StreamInfo, encoding: Encoding) -> Codi
             actual=name,
             advice="Take one of these or another output suffix",
         )
-    return CODINGS[name]
+    coding = CODINGS[name]
+    if (
+        container.millisecond
+        and not coding.aspect
+        and info.sample_aspect_ratio[0] not in (0, info.sample_aspect_ratio[1])
+    ):
+        raise UsageError(
+            f"{name} in {container.muxer} cannot say that samples are not square",
+            actual="sample aspect ratio {}:{}".format(*info.sample_aspect_ratio),
+            advice="Write .mp4, or .mkv with libx264",
+        )
+    return coding
 
 
 def _default_encoder(container: FilmFormat, info: StreamInfo) -> str:

@@ -48,13 +48,13 @@ FILM_FORMATS: dict[str, FilmFormat] = {
     ),
     "mov": FilmFormat(
         muxer="mov",
-        encoders=("libx264", "libx265", "mpeg4", "mjpeg"),
+        encoders=("libx264", "libx265", "mpeg4"),
         audio=frozenset({"aac", "mp3", "ac3", "eac3", "alac"}) | _PCM_AUDIO,
         options={},
     ),
     "mkv": FilmFormat(
         muxer="matroska",
-        encoders=("libx264", "libx265", "libsvtav1", "libvpx-vp9", "mpeg4", "mjpeg"),
+        encoders=("libx264", "libx265", "libsvtav1", "libvpx-vp9", "mpeg4"),
         audio=_ISO_AUDIO | _MATROSKA_PCM | {"vorbis", "mp2"},
         options={},
         millisecond=True,
@@ -69,7 +69,7 @@ FILM_FORMATS: dict[str, FilmFormat] = {
     ),
     "avi": FilmFormat(
         muxer="avi",
-        encoders=("libx264", "mpeg4", "mjpeg"),
+        encoders=("libx264", "mpeg4"),
         audio=frozenset({"mp3", "mp2", "ac3", "aac"}) | _AVI_PCM,
         options={},
         rotation=False,

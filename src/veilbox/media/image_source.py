@@ -73,7 +73,8 @@ class ImageSource:
         _check_single(self._image, family)
         self._format = _ring_format(self._image, family)
         _ = FrameLayout(self._image.width, self._image.height, self._format)  # before any pixel is decoded
-        self._orientation = _orientation(self._image)
+        # Pillow turns a TIFF file's picture itself when it is loaded, and gives the turned size from the start.
+        self._orientation = 1 if family is Family.TIFF else _orientation(self._image)
         self._info = self._describe(family, file)
 
     @property
@@ -163,10 +164,13 @@ def _open_image(file: BinaryIO, family: Family) -> Image.Image:
             warnings.simplefilter("ignore")  # about metadata, which is dropped
             # An MPO file is a JPEG with more behind it: its first picture is the photograph.
             formats = [family.value, "MPO"] if family is Family.JPEG else [family.value]
+            if family is Family.PNG:  # loading checks no sum over the pixels' chunks, verifying does
+                Image.open(file, formats=formats).verify()
+                file.seek(0)
             return Image.open(file, formats=formats)
     except _PILLOW_ERRORS as error:
         raise SourceCorrupt(
-            f"the {family.value} picture's header is broken", actual=_words(error), advice="Copy the file again"
+            f"the {family.value} picture is broken", actual=_words(error), advice="Copy the file again"
         ) from error
 
 
