@@ -22,6 +22,7 @@ from veilbox.metrics.process_io import process_io
 from veilbox.oci.runtime.config import process_limits, runtime_config, write_bundle
 from veilbox.oci.runtime.ids import Allotment, IdRange
 from veilbox.oci.runtime.mounts import mount_overlay, mount_tmpfs
+from veilbox.oci.runtime.namespaces import pin_empty_network
 from veilbox.oci.runtime.seccomp import seccomp
 from veilbox.orchestrate.launcher import Cost, Launched
 from veilbox.seal.allowlist import syscalls
@@ -157,6 +158,8 @@ class ContainerLauncher:
         name = container.name
         rootfs = self._job.mount_point(f"root-{name}")
         mount_overlay(tuple(reversed(self._images[name].layers)), rootfs)
+        network = self._job.network(name)
+        pin_empty_network(network)
         bundle = self._job.bundle(name)
         config = runtime_config(
             container,
@@ -167,6 +170,7 @@ class ContainerLauncher:
             seccomp=self._seccomp[name],
             hostname=name,
             rlimits=process_limits(container.limits),
+            network=network,
         )
         write_bundle(bundle, config)
         self._start(container, bundle)

@@ -233,7 +233,9 @@ def _read_only_samples() -> list[str]:
 
 
 def _is_read_only_volume(mount: Mounted) -> bool:
-    return mount.read_only and mount.kind == "tmpfs" and _is_folder(mount.point)
+    # Not /dev: in a user namespace its nodes are bound over empty files, which a folder listing still shows, and
+    # writing to the standard ones is no way to anywhere.
+    return mount.read_only and mount.kind == "tmpfs" and mount.point != "/dev" and _is_folder(mount.point)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
