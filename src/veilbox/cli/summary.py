@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -56,9 +57,12 @@ def _startup(report: Report) -> str:
 
 
 def _components(report: Report) -> Table:
-    table = Table(title=f"veilbox {report.veilbox}, job {report.job}")
-    for heading in ("component", "create", "start", "import", "ready", "cpu s", "memory MB", "isolation"):
-        table.add_column(heading, justify="left" if heading in ("component", "isolation") else "right")
+    table = Table(title=f"veilbox {report.veilbox}, job {report.job}", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("component", no_wrap=True)
+    for heading in ("create", "start", "import", "ready", "cpu", "memory"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("isolation", no_wrap=True)
+    table.add_row("", "ms", "ms", "ms", "ms", "s", "MB", "")
     for name, component in report.components.items():
         table.add_row(name, *_row(component))
     return table
@@ -70,4 +74,4 @@ def _row(component: ComponentReport) -> tuple[str, ...]:
     cpu = "?" if component.cpu_s is None else f"{component.cpu_s:.2f}"
     memory = "?" if component.memory_peak_bytes is None else f"{component.memory_peak_bytes / 1e6:.0f}"
     walls = f"{component.isolation.level} {component.isolation.label}"
-    return (*(f"{phase:.0f} ms" for phase in phases), cpu, memory, walls)
+    return (*(f"{phase:.0f}" for phase in phases), cpu, memory, walls)

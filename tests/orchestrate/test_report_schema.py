@@ -1,0 +1,96 @@
+"""The published schema is the one that the code writes by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from veilbox.core.policy import Policy
+from veilbox.orchestrate.report import (
+    AuditReference,
+    ComponentReport,
+    IoBytes,
+    Isolation,
+    LatencyMs,
+    Metrics,
+    Output,
+    Report,
+    SourceFailure,
+    StartupMs,
+    Throughput,
+    report_json,
+    report_schema,
+)
+
+PUBLISHED = Path(__file__).parents[2] / "docs/reference/report.schema.json"
+
+
+@pytest.fixture
+def report() -> Report:
+    component = ComponentReport(
+        image_digest="sha256:0",
+        model_digest="",
+        startup_ms=StartupMs(create=1, start=2, import_=3, ready=4),
+        cpu_s=0.5,
+        memory_peak_bytes=None,
+        io_bytes=IoBytes(read=1, written=2),
+        isolation=Isolation(level=3, label="unprivileged", failed="limits-bite", gates=()),
+    )
+    return Report(
+        veilbox="0",
+        job="0",
+        outputs=(
+            Output(
+                source="a",
+                path="b",
+                digest="c",
+                bytes=1,
+                kind="film",
+                frames=1,
+                width=1,
+                height=1,
+                counts={},
+                covered={},
+            ),
+        ),
+        failures=(SourceFailure(source="x", error="SourceCorrupt", message="m", exit_code=3),),
+        skipped=0,
+        counts={"face": 1},
+        covered={},
+        metrics=Metrics(
+            fps=1,
+            wall_s=1,
+            latency_ms=LatencyMs(p50=1, p95=1, p99=1),
+            throughput=Throughput(input_bytes_per_s=1, output_bytes_per_s=1, megapixels_per_s=1),
+            containers_started_ms=1,
+            ready_ms=1,
+            first_clean_frame_ms=1,
+            memory_peak_bytes=1,
+        ),
+        components={"ingest": component},
+        runtime="crun",
+        kernel="6",
+        policy=Policy(),
+        audit=AuditReference(index=0, digest="sha256:0"),
+    )
+
+
+def test_the_published_schema_is_current() -> None:
+    assert json.loads(PUBLISHED.read_text()) == report_schema(), "run `make schema`"
+
+
+def test_a_report_is_valid(report: Report) -> None:
+    document = json.loads(json.dumps(report_json(report)))
+    jsonschema.Draft202012Validator.check_schema(report_schema())
+    jsonschema.validate(document, report_schema())
+    assert document["components"]["ingest"]["startup_ms"] == {"create": 1, "start": 2, "import": 3, "ready": 4}
+
+
+def test_a_report_without_its_figures_is_not_valid(report: Report) -> None:
+    document = json.loads(json.dumps(report_json(report)))
+    del document["metrics"]["latency_ms"]["p95"]
+    with pytest.raises(jsonschema.ValidationError, match="p95"):
+        jsonschema.validate(document, report_schema())
