@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from veilbox.oci.runtime.namespaces import id_map, login_name, subordinate_ids
+from veilbox.core.errors import MachineError
+from veilbox.oci.runtime import namespaces, syscalls
+from veilbox.oci.runtime.namespaces import enter_private_namespaces, id_map, login_name, subordinate_ids
 
 
 @pytest.mark.parametrize(
@@ -34,3 +38,33 @@ def test_the_map_has_no_gaps() -> None:
 
 def test_an_account_without_a_name_goes_by_number() -> None:
     assert login_name(4_000_000_000) == "4000000000"
+
+
+def _ordinary(monkeypatch: pytest.MonkeyPatch, *, ids: bool = True, tools: bool = True) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1001)
+    monkeypatch.setattr(shutil, "which", lambda _name: "/usr/bin/tool" if tools else None)
+    monkeypatch.setattr(namespaces, "subordinate_ids", lambda *_: ((100000, 65536),) if ids else ())
+
+
+def _refuse(_flags: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "advice"),
+    [({"ids": False}, "usermod --add-subuids"), ({"tools": False}, "package uidmap"), ({}, "max_user_namespaces")],
+)
+def test_what_is_lacking_without_root_comes_with_advice(
+    monkeypatch: pytest.MonkeyPatch, lacks: dict[str, bool], advice: str
+) -> None:
+    _ordinary(monkeypatch, **lacks)
+    monkeypatch.setattr(syscalls, "unshare", _refuse)
+    with pytest.raises(MachineError, match=advice):
+        enter_private_namespaces()
+
+
+def test_a_machine_without_mount_namespaces_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(syscalls, "unshare", _refuse)
+    with pytest.raises(MachineError, match="mount namespace"):
+        enter_private_namespaces()

@@ -349,3 +349,9 @@ def test_many_at_once(rig: Rig) -> None:
 
 def _named(rig: Rig, name: str) -> Container:
     return container(name, rig.programs["wait"])
+
+
+@on_real
+def test_no_other_descriptor_reaches_the_container(rig: Rig) -> None:
+    _, text = rig.run(sh("for n in $(seq 0 99); do [ -e /proc/$$/fd/$n ] && echo $n; done"))
+    assert text.split() == ["0", "1", "2"]
