@@ -71,6 +71,16 @@ def test_a_corrupt_middle_is_named_by_its_frame(films: dict[str, Path], tmp_path
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("name", ["start.mp4", "fragments.mp4", "a.mkv", "mpeg4.avi"])
+def test_a_fault_in_the_last_frames_is_noticed(films: dict[str, Path], tmp_path: Path, name: str) -> None:
+    content = bytearray(films[name].read_bytes())
+    back = {"a.mkv": 1000, "mpeg4.avi": 1400}.get(name, 900)
+    content[-back : -back + 60] = random.Random(6).randbytes(60)  # noqa: S311
+    with pytest.raises(SourceCorrupt):
+        read_all(_written(tmp_path / name, content))
+
+
+@needs_ffmpeg
 @pytest.mark.parametrize("factor", [10, 0.1])
 def test_a_duration_that_lies_is_not_believed(films: dict[str, Path], tmp_path: Path, factor: float) -> None:
     content = bytearray(films["end.mp4"].read_bytes())

@@ -5,6 +5,7 @@ Every muxer and encoder runs in bit-exact mode: the same frames give the same by
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from fractions import Fraction
 from types import TracebackType
@@ -170,6 +171,7 @@ class FilmEncoder:
 
     def _add_video(self, encoding: Encoding, threads: int) -> VideoStream:
         info, rate = self._info, Fraction(*self._info.frame_rate)
+        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 otherwise prints its settings to standard error
         added = self._container.add_stream(
             self._coding.encoder,
             rate=rate or None,

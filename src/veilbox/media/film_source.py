@@ -185,17 +185,16 @@ class FilmSource:
 
     def _decode(self) -> Generator[VideoFrame | AudioPacket]:
         """Demux and decode; a generator, so that `read` can go on behind the first frame."""
-        packets, frames = 0, 0
+        tally = _Tally(self._video.codec_context.codec.name)
         for packet in self._packets():
             if packet.stream is self._audio:
                 yield from _audio_packets(packet)
                 continue
-            packets += packet.size > 0
-            for frame in self._frames(packet, frames):
-                frames += 1
+            tally.see_packet(packet)
+            for frame in self._frames(packet, tally.frames):
+                tally.see_frame(frame)
                 yield frame
-        if packets < self._expected_packets:
-            _missing(packets, self._expected_packets)
+        tally.settle(self._expected_packets)
 
     def _packets(self) -> Iterator[Packet[Any]]:
         streams = [self._video] if self._audio is None else [self._video, self._audio]
@@ -240,6 +239,55 @@ class FilmSource:
             colour=_colour(frame),
             audio=_audio_info(self._audio),
         )
+
+
+class _Tally:
+    """Coded frames that went into the decoder against frames that came out.
+
+    With several threads a fault in the last frames surfaces when the decoder is emptied, and PyAV drops it if other
+    frames came out in the same call; then frames are missing and nothing else tells.
+    """
+
+    # MPEG-4 part 2 stands in for a frame that repeats the last, or that the last packet brought along, by a header of
+    # its own (a VOP that is not coded).
+    _STAND_IN = 16
+
+    def __init__(self, codec: str) -> None:
+        self._stand_in = self._STAND_IN if codec == "mpeg4" else 0
+        self.frames = 0
+        self._packets = 0
+        self._excused = 0
+        self._first_pts: int | None = None
+        self._fields = False
+
+    def see_packet(self, packet: Packet[Any]) -> None:
+        """Count what goes in; frames that lead the first one are not decoded if they refer to what was cut off."""
+        if packet.size == 0:
+            return
+        self._packets += 1
+        if self._first_pts is None:
+            self._first_pts = packet.pts
+        leading = packet.pts is not None and self._first_pts is not None and packet.pts < self._first_pts
+        self._excused += packet.is_discard or leading or packet.size <= self._stand_in
+
+    def see_frame(self, frame: VideoFrame) -> None:
+        """Count what comes out; of interlaced films each field may be a packet of its own."""
+        self.frames += 1
+        self._fields |= frame.interlaced_frame
+
+    def settle(self, expected: int) -> None:
+        """Compare.
+
+        Args:
+            expected: Coded frames by the container's index.
+
+        Raises:
+            SourceCorrupt: Some are missing.
+        """
+        if self._packets < expected:
+            _missing(self._packets, expected)
+        if not self._fields and self.frames < self._packets - self._excused:
+            _missing(self.frames, self._packets - self._excused)
 
 
 class _Scalers:
@@ -441,10 +489,10 @@ def _corrupt(number: int, why: str, cause: BaseException | None = None) -> NoRet
     ) from cause
 
 
-def _missing(packets: int, expected: int) -> NoReturn:
+def _missing(found: int, expected: int) -> NoReturn:
     raise SourceCorrupt(
         "frames are missing",
-        expected=f"{expected} coded frames by its index",
-        actual=f"{packets}",
+        expected=f"{expected}",
+        actual=f"{found}",
         advice="Copy the file again, or repair it first",
     )

