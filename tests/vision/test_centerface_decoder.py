@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
@@ -63,6 +63,7 @@ def test_the_floor_itself_counts() -> None:
     assert sorted(decode(outputs, 0.5).scores.tolist()) == pytest.approx([0.5, 0.6])
 
 
+@settings(deadline=None)
 @given(data=st.data(), rows=st.integers(1, 6), columns=st.integers(1, 6))
 def test_any_finite_map_gives_sound_boxes(data: st.DataObject, rows: int, columns: int) -> None:
     outputs = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -60,6 +60,7 @@ def test_overlap(box: tuple[float, ...], other: tuple[float, ...], expected: flo
     assert shares.tolist() == pytest.approx([expected])
 
 
+@settings(deadline=None)
 @given(rows=ROWS, iou=IOUS, shuffle=st.randoms(use_true_random=False))
 def test_the_order_of_arrival_does_not_matter(rows: list[Row], iou: float, shuffle: object) -> None:
     mixed = list(rows)
@@ -67,6 +68,7 @@ def test_the_order_of_arrival_does_not_matter(rows: list[Row], iou: float, shuff
     assert kept(rows, iou) == kept(mixed, iou)
 
 
+@settings(deadline=None)
 @given(rows=ROWS, iou=IOUS)
 def test_who_stays_is_apart_and_who_goes_has_a_better_one(rows: list[Row], iou: float) -> None:
     found = candidates(rows)
@@ -78,6 +80,7 @@ def test_who_stays_is_apart_and_who_goes_has_a_better_one(rows: list[Row], iou: 
         assert any(rivals[index, c] and found.scores[c] >= found.scores[index] for c in chosen)
 
 
+@settings(deadline=None)
 @given(rows=ROWS, iou=IOUS)
 def test_best_first_and_again_changes_nothing(rows: list[Row], iou: float) -> None:
     once = kept(rows, iou)
@@ -85,6 +88,7 @@ def test_best_first_and_again_changes_nothing(rows: list[Row], iou: float) -> No
     assert kept([(*row[:5], int(row[5])) for row in once], iou) == once  # type: ignore[misc]
 
 
+@settings(deadline=None)
 @given(rows=ROWS, limit=st.integers(0, 5))
 def test_a_limit_keeps_the_best(rows: list[Row], limit: int) -> None:
     assert kept(rows, 0.3, limit) == kept(rows, 0.3)[:limit]

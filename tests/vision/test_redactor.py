@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -146,6 +146,7 @@ BOXES = st.tuples(
 ).map(lambda r: (r[0], r[1], float(np.float32(r[0] + r[2])), float(np.float32(r[1] + r[3]))))
 
 
+@settings(deadline=None)
 @given(
     name=st.sampled_from(FORMATS),
     boxes=st.lists(BOXES, max_size=4),
@@ -217,6 +218,7 @@ def test_blur_meets_the_means_at_the_centres_and_is_smooth_between(cells: int) -
     assert steps.max() <= np.ptp(means) / 11 + 1
 
 
+@settings(deadline=None)
 @given(
     style=st.sampled_from([Style.PIXELATE, Style.BLUR]),
     name=st.sampled_from(FORMATS),
@@ -246,6 +248,7 @@ def test_only_the_means_of_at_most_cells_times_cells_cells_are_left(
         assert np.array_equal(first.planes[index][..., colours], second.planes[index][..., colours])
 
 
+@settings(deadline=None)
 @given(box=BOXES, cells=st.integers(1, MAX_CELLS), margin=st.sampled_from([0.0, 0.15]), name=st.sampled_from(FORMATS))
 def test_pixelation_shows_at_most_cells_times_cells_values(box: Box, cells: int, margin: float, name: str) -> None:
     picture = Picture(name)
@@ -281,6 +284,7 @@ class TestOverlaps:
         joined.redact((10, 10, 54, 52), redaction=redaction)
         assert all(np.array_equal(a, b) for a, b in zip(apart.planes, joined.planes, strict=True))
 
+    @settings(deadline=None)
     @given(boxes=st.lists(BOXES, min_size=2, max_size=5), style=st.sampled_from([Style.PIXELATE, Style.BLUR]))
     def test_nothing_of_the_source_shows_through(self, boxes: list[Box], style: Style) -> None:
         picture = Picture("gray")
