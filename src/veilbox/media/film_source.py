@@ -336,8 +336,8 @@ class FilmPicture:
     def analysis(self, view: AnalysisView) -> NDArray[np.uint8]:
         """The whole picture, scaled as it was decoded, then turned into RGB and upright.
 
-        Scaling luma and chroma first costs 0.5 ms from 1280x720 to 640x352; scaling to RGB in one step, which
-        libswscale does at the full height of the output with its general filters, 1.9 ms (medians, one thread).
+        Two steps, because scaling luma and chroma and then turning them into RGB cost 0.5 ms of CPU time from 1280x720
+        to 640x352, and scaling to RGB in one step 1.9 ms (means of 60 on one thread, FFmpeg 8).
 
         Returns:
             (view.height, view.width, 3) RGB, C-contiguous.
