@@ -105,6 +105,7 @@ def build(store: ImageStore, names: Sequence[str], progress: Progress, *, refres
     declared = {name: definition.image(name) for name in names}
     store.prepare()
     with locked(store.root / ".build.lock"), _translated(store):
+        store.sweep()
         workshop = _Workshop(store=store, progress=progress, refresh=refresh)
         return [workshop.image(name, image) for name, image in declared.items()]
 

@@ -14,8 +14,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError, MachineError
@@ -265,8 +265,7 @@ def assemble(layer: DebianLayer, base: Base, debs: Path, root: Path) -> None:
     for package in base.whole:
         _extract(deb_path(debs, package), whole)
     for package in base.partial:
-        wanted = layer.partial[package.name]
-        whole.place = lambda name, wanted=wanted: name if name in wanted else None  # type: ignore[misc]
+        whole.place = partial(_only, layer.partial[package.name])
         _extract(deb_path(debs, package), whole)
     prune(root, layer.remove)
     _keep_programs(root, layer.programs)
@@ -279,8 +278,11 @@ def _extract(deb: Path, extractor: Extractor) -> None:
     with tempfile.TemporaryFile() as tar:
         run(["dpkg-deb", "--fsys-tarfile", deb], timeout_s=_EXTRACT_S, stdout=tar, advice=_MISSING)
         tar.seek(0)
-        content: IO[bytes] = tar
-        extractor.extract(content)
+        extractor.extract(tar)
+
+
+def _only(wanted: Sequence[str], name: str) -> str | None:
+    return name if name in wanted else None
 
 
 def _merged(name: str) -> str | None:

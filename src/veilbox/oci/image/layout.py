@@ -235,6 +235,11 @@ class Layout:
             index["manifests"] = sorted([*others, named], key=canonical)
             self._replace("index.json", canonical(index))
 
+    def sweep(self) -> None:
+        """Remove blobs that a killed writer left unfinished; only for who knows that nobody writes now."""
+        for left in self._incoming.glob("*"):
+            left.unlink(missing_ok=True)
+
     def _index_document(self) -> dict[str, Any]:
         try:
             raw = (self._root / "index.json").read_bytes()

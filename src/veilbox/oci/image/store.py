@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import MachineError
 from veilbox.oci.image.layout import Layout
-from veilbox.oci.image.unpack import layer_path
+from veilbox.oci.image.unpack import UNFINISHED, layer_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,12 @@ class ImageStore:
     def layer(self, diff_id: Digest) -> Path:
         """Where a layer is when it is unpacked."""
         return layer_path(self.layers, diff_id)
+
+    def sweep(self) -> None:
+        """Remove what a killed build left unfinished; only for who holds the build's lock."""
+        self.layout.sweep()
+        for left in self.layers.glob(f"sha256/{UNFINISHED}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def prepare(self) -> None:
         """Make the folders; they may be searched by everybody, as the runtimes of unprivileged users must.

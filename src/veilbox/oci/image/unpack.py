@@ -27,7 +27,14 @@ from veilbox.oci.image.layout import Layout, VerifiedReader
 from veilbox.oci.image.spec import LAYER_TYPE, Descriptor
 
 _CHUNK = 1 << 20
+_NAME_MAX = 255  # bytes; every Linux file system's
 _GZIP = zlib.MAX_WBITS | 16
+
+
+# POSIX.1-2017, pax: ustar typeflags 0, 1, 2 and 5; no other is needed for files of a program.
+_KINDS = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE})
+
+UNFINISHED = ".unpacking-"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +118,9 @@ def unpack_layer(layout: Layout, descriptor: Descriptor, diff_id: Digest, layers
         return target
     if descriptor.media_type != LAYER_TYPE:
         raise ImageError("unknown kind of layer", expected=LAYER_TYPE, actual=descriptor.media_type)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    private = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=target.parent))
+    _make_public(layers)
+    _make_public(target.parent)
+    private = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=target.parent))
     try:
         root = private / "root"
         root.mkdir()
@@ -122,6 +130,12 @@ def unpack_layer(layout: Layout, descriptor: Descriptor, diff_id: Digest, layers
     finally:
         shutil.rmtree(private, ignore_errors=True)
     return target
+
+
+def _make_public(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # whatever the umask: containers' users own nothing here
 
 
 def layer_path(layers: Path, diff_id: Digest) -> Path:
@@ -188,7 +202,7 @@ class Extractor:
             with tarfile.open(fileobj=stream, mode="r|", errors="strict", encoding="utf-8") as tar:
                 for info in tar:
                     self._entry(tar, info)
-        except (tarfile.TarError, UnicodeError, EOFError) as error:
+        except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
             raise ImageError("layer is not a sound tar", actual=str(error)) from error
 
     def _entry(self, tar: tarfile.TarFile, info: tarfile.TarInfo) -> None:
@@ -213,6 +227,8 @@ class Extractor:
     def _count(self, info: tarfile.TarInfo) -> None:
         self._entries += 1
         self._bytes += info.size
+        if info.size < 0:
+            raise ImageError("layer entry of negative size", where=info.name)
         if self._entries > self.bounds.entries or self._bytes > self.bounds.bytes:
             raise ImageError("layer holds too much", where=info.name, expected=str(self.bounds))
 
@@ -242,7 +258,7 @@ class Extractor:
         with path.open("xb") as file:
             shutil.copyfileobj(content, file, _CHUNK)
             os.fchmod(file.fileno(), 0o755 if info.mode & 0o100 else 0o644)
-        os.utime(path, (info.mtime, info.mtime))
+        os.utime(path, (SOURCE_DATE_EPOCH, SOURCE_DATE_EPOCH))  # a tar's own time may be beyond what a time can be
         self._files.add(name)
 
     def _hard_link(self, name: str, target: str) -> None:
@@ -254,7 +270,7 @@ class Extractor:
 
 
 def _check_kind(info: tarfile.TarInfo) -> None:
-    if not (info.isdir() or info.isreg() or info.issym() or info.islnk()) or info.issparse():
+    if info.type not in _KINDS or info.issparse():
         raise ImageError("layer holds a device, pipe or unknown entry", where=info.name, actual=repr(info.type))
     if info.mode & 0o7000 and not info.issym():
         raise ImageError("layer holds a set-user-id, set-group-id or sticky entry", where=info.name)
@@ -269,7 +285,10 @@ def checked_name(name: str, path_bytes: int) -> str:
         ImageError: It is absolute, climbs, is overlong, or is a whiteout (layers of ours only ever add).
     """
     parts = [part for part in name.split("/") if part not in {"", "."}]
-    if name.startswith("/") or ".." in parts or "\0" in name or len(os.fsencode(name)) > path_bytes:
+    sizes = [len(os.fsencode(part)) for part in parts]
+    if name.startswith("/") or ".." in parts or "\0" in name or sum(sizes) + len(sizes) > path_bytes:
+        raise ImageError("layer entry leaves the image or has an impossible name", where=name)
+    if max(sizes, default=0) > _NAME_MAX:
         raise ImageError("layer entry leaves the image or has an impossible name", where=name)
     if any(part.startswith(".wh.") for part in parts):
         raise ImageError("layer deletes files of others (whiteout)", where=name, advice="Build images with veilbox")
