@@ -14,6 +14,8 @@ from veilbox.core.stream import AnalysisView
 # exception); the bound keeps one message within a socket's buffer.
 MAX_DETECTIONS = 2_000
 _COLUMNS = 6
+# float32 holds every integer up to 2**24 exactly; no label set comes near.
+_MAX_CLASS = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Detections:
         rows = np.frombuffer(payload, "<f4").astype(np.float32).reshape(-1, _COLUMNS)
         if not np.isfinite(rows).all():
             raise ProtocolError("a detection is not finite")
+        if ((rows[:, 5] < 0) | (rows[:, 5] > _MAX_CLASS)).any():
+            raise ProtocolError("a detection's class is out of bounds", expected=f"0 to {_MAX_CLASS}")
         return cls(rows[:, :4].copy(), rows[:, 4].copy(), rows[:, 5].astype(np.int32))
 
     def in_frame(self, view: AnalysisView) -> Detections:
