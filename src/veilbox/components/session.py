@@ -95,6 +95,7 @@ class Session:
             if message is None:
                 self.wait(readable=[ring.channel])
             else:
+                self.beat()  # a reader that is never ahead of its ring would never wait
                 yield message
 
     def wait(self, *, readable: Sequence[Channel] = (), writable: Sequence[Channel] = ()) -> None:
