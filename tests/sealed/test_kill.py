@@ -1,0 +1,277 @@
+"""Nothing survives a kill: no output, no process, no control group, no mount, no folder.
+
+At drawn moments of a job a drawn component, or the supervisor, is killed or stopped. `VEILBOX_KILLS` says how often
+a component is hit (30), `VEILBOX_SEED` repeats a run; the supervisor is hit in proportion.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import pytest
+from leftovers import Leftovers, components
+from PIL import Image
+from sealed_workshop import VEILBOX, RunVeilbox, make_film
+
+pytestmark = pytest.mark.sealed
+
+NAMES = ("ingest", "detect-centerface", "anonymize", "export", "audit")
+KILLS = int(os.environ.get("VEILBOX_KILLS", "30"))
+SEED = os.environ.get("VEILBOX_SEED", str(random.SystemRandom().randrange(10**6)))
+FRAMES = 50
+DEADLINE_S = 2
+# A bound on a hang, not on speed: the allowance of a start-up is 10 s, the machine may be shared.
+BOUND_S = 60
+# So often a draw may fall after the job's end before a run counts as unable to hit.
+REDRAWS = 5
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "short.mp4"
+    make_film(path, frames=FRAMES)
+    return path
+
+
+@dataclass
+class Job:
+    """One running `veilbox anonymize`."""
+
+    process: subprocess.Popen[str]
+    output: Path
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ended within so many seconds."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def wait_for(self, happened: Callable[[], bool]) -> bool:
+        """Whether something happened before the job ended."""
+        end = time.monotonic() + BOUND_S
+        while not happened():
+            if self.wait(0.005):
+                return False
+            assert time.monotonic() < end
+        return True
+
+    def end(self) -> tuple[int, str]:
+        """Its exit status and what it said, within the bound."""
+        said = self.process.communicate(timeout=BOUND_S)[1]
+        return self.process.returncode, said
+
+    @property
+    def complete(self) -> bool:
+        """Whether the output is there, which it may be only as a whole."""
+        names = [path.name for path in self.output.parent.iterdir()]
+        if not names:
+            return False
+        assert names == [self.output.name]
+        assert _frames(self.output) == FRAMES
+        return True
+
+
+def _frames(path: Path) -> int:
+    """How many frames a film has, by decoding every one."""
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@contextmanager
+def job(film: Path, folder: Path) -> Iterator[Job]:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    output = folder / "out.mp4"
+    command = [str(VEILBOX), "anonymize", str(film), "-o", str(output), "--quiet", "--deadline", str(DEADLINE_S)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield Job(process, output)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def duration_s(sealed: None, film: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """How long the job takes when nobody disturbs it, so that moments can be drawn over all of it."""
+    del sealed
+    before = time.monotonic()
+    with job(film, tmp_path_factory.mktemp("first") / "out") as undisturbed:
+        status, said = undisturbed.end()
+        assert (status, undisturbed.complete) == (0, True), said
+    return time.monotonic() - before
+
+
+def draws(number: int) -> list[random.Random]:
+    return [random.Random(f"{SEED}-{index}") for index in range(number)]  # noqa: S311 - chance, not a secret
+
+
+def tell(draw: str) -> None:
+    """Printed with a failure, so that it can be repeated."""
+    sys.stdout.write(f"VEILBOX_SEED={SEED}: {draw}\n")
+
+
+def send(pid: int, name: str, number: int) -> bool:
+    """Signal a component unless it has ended; a handle keeps the number from being mistaken for a later process's."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if components().get(pid) != name:
+            return False
+        signal.pidfd_send_signal(handle, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def strike(job: Job, name: str, number: int) -> bool:
+    """Wait until the component runs and signal it; False if the job ended before."""
+    found: list[int] = []
+
+    def runs() -> bool:
+        found[:] = [pid for pid, one in components(job.process.pid).items() if one == name]
+        return bool(found)
+
+    return job.wait_for(runs) and send(found[0], name, number)
+
+
+@pytest.mark.parametrize("index", range(KILLS))
+def test_a_component_that_dies_or_stops_ends_the_job(index: int, film: Path, duration_s: float, tmp_path: Path) -> None:
+    draw = draws(KILLS)[index]
+    before = Leftovers.here()
+    for _ in range(REDRAWS):
+        name, number = draw.choice(NAMES), draw.choice((signal.SIGKILL, signal.SIGSTOP))
+        moment = draw.uniform(0, duration_s)
+        tell(f"{number.name} to {name} after {moment:.3f} s")
+        with job(film, tmp_path / "out") as running:
+            hit = not running.wait(moment) and strike(running, name, number)
+            status, said = running.end()
+            too_late = running.complete
+        assert Leftovers.here() - before == []
+        if too_late:
+            assert status == 0, said
+            continue
+        assert hit, said
+        assert status == 8, said
+        assert said.startswith(f"veilbox: {name}: "), said
+        assert said.count("\n") == 1, said
+        return
+    pytest.fail("no draw hit the job before its end")
+
+
+def _listens(process: subprocess.Popen[str], number: int) -> Callable[[], bool]:
+    """Whether the program has begun to catch a signal; before, the interpreter's own answer ends it, and nothing is."""
+
+    def listens() -> bool:
+        try:
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        except OSError:
+            return False
+        masks = dict(line.split(":\t", 1) for line in lines if line.startswith("Sig"))
+        caught = bool(int(masks["SigCgt"], 16) >> (number - 1) & 1)
+        return caught and (number != signal.SIGINT or bool(int(masks["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1))
+
+    return listens
+
+
+@pytest.mark.parametrize("index", range(max(4, KILLS // 3)))
+def test_an_interrupted_supervisor_leaves_in_order(index: int, film: Path, duration_s: float, tmp_path: Path) -> None:
+    draw = draws(KILLS)[index]
+    before = Leftovers.here()
+    for _ in range(REDRAWS):
+        number, moment = (signal.SIGINT, signal.SIGTERM)[index % 2], draw.uniform(0, duration_s)
+        tell(f"{number.name} after {moment:.3f} s")
+        with job(film, tmp_path / "out") as running:
+            if not running.wait(moment) and running.wait_for(_listens(running.process, number)):
+                running.process.send_signal(number)
+            status, said = running.end()
+            too_late = running.complete
+        assert Leftovers.here() - before == []
+        if too_late:
+            assert status in {0, 130}, said
+            continue
+        assert status == 130, said
+        assert said.startswith(f"veilbox: interrupted by {number.name}"), said
+        assert said.count("\n") == 1, said
+        return
+    pytest.fail("no draw hit the job before its end")
+
+
+def _ended(handles: list[int]) -> bool:
+    """Whether every process behind a handle ended, within the bound."""
+    end = time.monotonic() + BOUND_S
+    for handle in handles:
+        waiter = select.poll()
+        waiter.register(handle, select.POLLIN)
+        if not waiter.poll(max(0, end - time.monotonic()) * 1000):
+            return False
+    return True
+
+
+@pytest.mark.parametrize("index", range(max(3, KILLS // 5)))
+def test_a_killed_supervisor_takes_its_components_along(
+    index: int, film: Path, duration_s: float, tmp_path: Path, veilbox: RunVeilbox
+) -> None:
+    draw = draws(KILLS)[index]
+    before = Leftovers.here()
+    moment, stopped = draw.uniform(0, duration_s), draw.choice((None, *NAMES))
+    tell(f"SIGKILL after {moment:.3f} s, with {stopped} stopped")
+    with job(film, tmp_path / "out") as running:
+        if not running.wait(moment):
+            mine = components(running.process.pid)
+            handles = [os.pidfd_open(pid) for pid in mine]
+            for pid, name in mine.items():
+                if name == stopped:  # even a component that cannot run dies with its supervisor
+                    send(pid, name, signal.SIGSTOP)
+            running.process.kill()
+            assert _ended(handles)
+            for handle in handles:
+                os.close(handle)
+        running.end()
+        assert running.complete in {True, False}  # whole or not at all, never a part
+    _next_start(tmp_path, veilbox)
+    assert Leftovers.here() - before == []
+
+
+def _next_start(folder: Path, veilbox: RunVeilbox) -> None:
+    Image.new("RGB", (64, 48), "grey").save(folder / "any.png")
+    finished = veilbox("anonymize", folder / "any.png", "-o", folder / "any-out.png")
+    assert finished.status == 0, finished.stderr
+
+
+@pytest.mark.parametrize("index", range(max(2, KILLS // 10)))
+def test_a_stopped_supervisor_goes_on_or_fails_closed(
+    index: int, film: Path, duration_s: float, tmp_path: Path
+) -> None:
+    draw = draws(KILLS)[index]
+    before = Leftovers.here()
+    moment, pause = draw.uniform(0, duration_s), draw.uniform(0, 2 * DEADLINE_S)
+    tell(f"SIGSTOP after {moment:.3f} s for {pause:.3f} s")
+    with job(film, tmp_path / "out") as running:
+        if not running.wait(moment):
+            running.process.send_signal(signal.SIGSTOP)
+            running.wait(pause)
+            running.process.send_signal(signal.SIGCONT)
+        status, said = running.end()
+        assert status == (0 if running.complete else 8), said
+    assert Leftovers.here() - before == []
