@@ -29,8 +29,14 @@ IMPORTS = {
     "anonymize": ("msgspec numpy", "av PIL onnxruntime subprocess"),
     "audit": ("msgspec hashlib", "numpy av PIL onnxruntime subprocess"),
     "detect-centerface": ("msgspec numpy onnxruntime", "av PIL subprocess"),
-    "export": ("msgspec numpy av PIL.Image PIL.JpegImagePlugin PIL.WebPImagePlugin", "onnxruntime"),
-    "ingest": ("msgspec numpy av PIL.Image PIL.JpegImagePlugin PIL.WebPImagePlugin", "onnxruntime"),
+    "export": (
+        "msgspec numpy av PIL.Image PIL.JpegImagePlugin PIL.WebPImagePlugin PIL.TiffImagePlugin PIL.PngImagePlugin",
+        "onnxruntime",
+    ),
+    "ingest": (
+        "msgspec numpy av PIL.Image PIL.JpegImagePlugin PIL.WebPImagePlugin PIL.TiffImagePlugin PIL.PngImagePlugin",
+        "onnxruntime",
+    ),
 }
 NOWHERE = "ssl http.client urllib.request asyncio multiprocessing veilbox.oci veilbox.cli"
 
@@ -151,6 +157,7 @@ ENTER = """\
 set -e
 mount -t overlay -o "ro,lowerdir=$1" overlay "$2"
 mount -t tmpfs none "$2/dev"
+mount -t proc none "$2/proc"
 mknod -m 666 "$2/dev/urandom" c 1 9
 cd "$2"
 shift 2
