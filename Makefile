@@ -1,0 +1,70 @@
+# make demo and make test do everything that is needed first; a second run finds it done.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench lock clean
+
+BIN := .venv/bin
+SETUP := sh scripts/setup.sh
+FILM := build/demo/faces.mp4
+PYTEST_ARGS ?=
+UV ?= $(BIN)/uv
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup $(FILM) ## set everything up, then anonymise a film with faces in sealed containers
+	@$(SETUP) run $(BIN)/veilbox anonymize $(FILM) -o build/demo/faces-anonymised.mp4 --overwrite \
+		--report build/demo/report.json
+
+test: test-packages setup ## set everything up, then run the whole test suite
+	@$(SETUP) run $(BIN)/pytest $(PYTEST_ARGS)
+
+setup: packages .venv/.installed images ## packages, Python environment and component images
+
+packages:
+	@$(SETUP) packages
+
+test-packages:
+	@$(SETUP) packages test
+
+.venv/.installed: scripts/setup.sh pyproject.toml $(wildcard requirements/*.txt)
+	@$(SETUP) environment
+	@touch $@
+
+# The store outlives the checkout and is shared, so the program itself says whether its images are as they must be.
+images: .venv/.installed
+	@$(SETUP) run $(BIN)/veilbox image build --json >/dev/null
+
+$(FILM): $(wildcard demo/*.py) | .venv/.installed
+	@echo "setup: making the demo film" >&2
+	@$(BIN)/python demo/film.py $@
+
+check: lint types contracts ## everything that reads the code without running it
+
+lint: .venv/.installed ## ruff's rules and format
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: .venv/.installed ## mypy, strict
+	@$(BIN)/mypy
+
+contracts: .venv/.installed ## who may import whom
+	@$(BIN)/lint-imports
+
+readme: setup ## run the README's commands
+	@$(BIN)/python scripts/readme.py README.md
+
+bench: setup $(FILM) ## speed, start-up and memory against peers
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
+	@$(SETUP) run $(BIN)/python benchmarks/bench.py
+
+lock: ## choose newer versions of the packages and write the locks
+	@$(UV) pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 pyproject.toml --group dev -o requirements/dev.txt
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 -c requirements/dev.txt --group bench -o requirements/bench.txt
+	@echo uv | $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --python-version 3.11 -c requirements/dev.txt - -o requirements/uv.txt
+
+clean: ## remove what was built in the checkout; the component images stay
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
