@@ -57,7 +57,13 @@ def _startup(report: Report) -> str:
 
 
 def _components(report: Report) -> Table:
-    table = Table(title=f"veilbox {report.veilbox}, job {report.job}", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"veilbox {report.veilbox}, job {report.job}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     table.add_column("component", no_wrap=True)
     for heading in ("create", "start", "import", "ready", "cpu", "memory"):
         table.add_column(heading, justify="right", no_wrap=True)
