@@ -55,6 +55,9 @@ def test_any_file_name_is_taken(tmp_path: Path, name: str) -> None:
         (["in"], "in", UsageError, "one of the inputs"),
         (["in/a.jpg"], "no/such/out.jpg", OutputError, "folder does not exist"),
         (["in/a.jpg", "twin/a.jpg"], "out", UsageError, "same output"),
+        (["in/a.jpg", "in/a.jpg"], "out", UsageError, "same output"),
+        (["n" * 300], "out.jpg", SourceMissing, "cannot be looked up"),
+        (["in/a.jpg"], "n" * 300, OutputError, "cannot be looked up"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_runs(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from veilbox.core.errors import OutputError, SourceMissing, UsageError
 from veilbox.core.job import Item
@@ -29,25 +31,43 @@ def items_for(inputs: Sequence[Path], output: str | None) -> tuple[tuple[Item, .
         The items, the number of files in folders that were skipped, and whether sources were collected.
 
     Raises:
-        SourceMissing: An input is not there, or a folder holds no image or film.
+        SourceMissing: An input is not there, a folder cannot be listed in full, or it holds no image or film.
         UsageError: Two sources would have the same output, or an output is one of the sources.
         OutputError: The output's folder does not exist or cannot be written.
     """
+    with _lookups(SourceMissing):
+        found, skipped, collected = _sources(inputs)
+    with _lookups(OutputError):
+        folder = Path(output) if output is not None and collected else None
+        items = [_placed(*each, folder) for each in found] if collected else [_single(inputs[0], output)]
+        _check_outputs(items)
+    return tuple(items), skipped, collected
+
+
+@contextmanager
+def _lookups(fault: type[SourceMissing | OutputError]) -> Iterator[None]:
+    """Names that the system refuses to look up: too long, or behind a folder that may not be searched."""
+    try:
+        yield
+    except OSError as error:
+        raise fault(
+            "cannot be looked up",
+            where=os.fsdecode(error.filename or ""),
+            actual=error.strerror or "",
+            advice="Check the path and its permissions",
+        ) from error
+
+
+def _sources(inputs: Sequence[Path]) -> tuple[list[_Found], int, bool]:
     for path in inputs:
         if not path.exists():
             raise SourceMissing("no such file or folder", where=str(path), advice="Check the path")
-    collected = len(inputs) > 1 or inputs[0].is_dir()
-    if not collected:
-        items = [_single(inputs[0], output)]
-        skipped = 0
-    else:
-        found, skipped = _collect(inputs)
-        if not found:
-            raise SourceMissing("holds no image or film", where=", ".join(str(path) for path in inputs))
-        folder = None if output is None else Path(output)
-        items = [_placed(path, relative, folder) for path, relative in found]
-    _check_outputs(items)
-    return tuple(items), skipped, collected
+    if len(inputs) == 1 and not inputs[0].is_dir():
+        return [], 0, False
+    found, skipped = _collect(inputs)
+    if not found:
+        raise SourceMissing("holds no image or film", where=", ".join(str(path) for path in inputs))
+    return found, skipped, True
 
 
 def _single(source: Path, output: str | None) -> Item:
@@ -81,10 +101,18 @@ def _collect(inputs: Iterable[Path]) -> tuple[list[_Found], int]:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Everything below a folder that is no folder, sorted; links to folders are not followed."""
-    for folder, folders, names in os.walk(root, followlinks=False):
+    """Everything below a folder that is no folder, sorted; links to folders are not followed.
+
+    Raises:
+        OSError: A folder cannot be listed: what it holds would be left out without a word.
+    """
+    for folder, folders, names in os.walk(root, onerror=_raise, followlinks=False):
         folders.sort()
         yield from (Path(folder, name) for name in sorted(names))
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _is_source(path: Path) -> bool:
@@ -93,19 +121,19 @@ def _is_source(path: Path) -> bool:
 
 
 def _check_outputs(items: Sequence[Item]) -> None:
-    taken: dict[Path, str] = {}
+    taken: dict[Path, Item] = {}
     sources = {_identity(item.source) for item in items}
     for item in items:
         if item.output is None:
             continue
         if item.output.exists() and _identity(item.output) in sources:
             raise UsageError("the output is one of the inputs", where=str(item.output), advice="Choose another output")
-        other = taken.setdefault(item.output, item.name)
-        if other != item.name:
+        other = taken.setdefault(item.output, item)
+        if other is not item:
             raise UsageError(
                 "two inputs would have the same output",
                 where=str(item.output),
-                actual=f"{other} and {item.name}",
+                actual=f"{other.name} and {item.name}",
                 advice="Give the folders one by one, each with an output of its own",
             )
 
