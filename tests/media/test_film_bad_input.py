@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import random
 import struct
 from pathlib import Path
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_workshop import make, needs_ffmpeg, probe, read_all, run
 
-from veilbox.core.errors import InputError, SourceCorrupt, SourceUnsupported
+from veilbox.core.errors import InputError, SourceCorrupt, SourceMissing, SourceUnsupported
 from veilbox.media.completeness import check_complete
 from veilbox.media.sniff import Family
 from veilbox.media.source import open_source
@@ -152,6 +154,16 @@ def test_no_media(name: str) -> None:
     content, words = NO_MEDIA[name]
     with pytest.raises(SourceUnsupported, match=words):
         open_source(io.BytesIO(content))
+
+
+class _BadSector(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_what_the_disk_cannot_read_is_a_fault_of_the_source() -> None:
+    with pytest.raises(SourceMissing, match=r"cannot be read \(got Input/output error\)"):
+        open_source(_BadSector())
 
 
 HEADS = [b"\0\0\0\x18ftypisom\0\0\0\0isommp42", b"\x1a\x45\xdf\xa3\x84\x42\x86\x81\x01", b"RIFF\x40\0\0\0AVI LIST"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
+from veilbox.core.errors import SourceMissing
 from veilbox.media.film_source import FilmSource
 from veilbox.media.image_source import ImageSource
 from veilbox.media.picture import AudioPacket, Picture, Source
@@ -21,10 +22,16 @@ def open_source(file: BinaryIO, *, keep_audio: bool = False, output_suffix: str 
         output_suffix: The container that kept audio must fit into, a suffix without dot; empty if any will do.
 
     Raises:
+        SourceMissing: The file system cannot read it.
         SourceUnsupported: The content is no picture or film that veilbox handles.
         SourceCorrupt: It is cut short or broken before its first frame.
     """
-    family = sniff(file)
-    if family in (Family.ISO, Family.MATROSKA, Family.AVI):
-        return FilmSource(file, family, keep_audio=keep_audio, output_suffix=output_suffix)
-    return ImageSource(file, family)
+    try:
+        family = sniff(file)
+        if family in (Family.ISO, Family.MATROSKA, Family.AVI):
+            return FilmSource(file, family, keep_audio=keep_audio, output_suffix=output_suffix)
+        return ImageSource(file, family)
+    except OSError as error:  # a bad sector or a lost share; what decoders raise was translated nearer by
+        raise SourceMissing(
+            "cannot be read", actual=error.strerror or type(error).__name__, advice="Check the disk or the share"
+        ) from error
