@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import veilbox
 from veilbox.cli import anonymize, detect, doctor, image
-from veilbox.core.errors import Failure, Interrupted, VeilboxError
+from veilbox.core.errors import Failure, Interrupted, PartialFailure, VeilboxError
 
 _COMMANDS = (anonymize, detect, doctor, image)
 
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except VeilboxError as error:
-        _tell(error, as_json=getattr(arguments, "json", False))
+        # A partial failure follows a report that lists every failed source: one run prints one JSON document.
+        _tell(error, as_json=getattr(arguments, "json", False) and not isinstance(error, PartialFailure))
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output left; there is nobody to tell.
