@@ -180,7 +180,7 @@ class ContainerLauncher:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log, printed = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(log, False)
-        launched = _Container(name, SupervisorControl(ours), log, self._meter(name))
+        launched = _Container(name, SupervisorControl(ours, name), log, self._meter(name))
         launched.rings = {mount.volume: mount.destination for mount in container.mounts}
         self._containers[name] = launched
         container_id = self._job.container_id(name)

@@ -14,6 +14,7 @@ from veilbox.oci.runtime.driver import choose, discover
 from veilbox.oci.runtime.jobs import RunDirectory
 from veilbox.oci.runtime.namespaces import enter_private_namespaces
 from veilbox.orchestrate.containers import ContainerLauncher
+from veilbox.orchestrate.interruption import uninterrupted
 from veilbox.orchestrate.plan import Program
 
 
@@ -58,9 +59,29 @@ def engine(store: ImageStore, names: Sequence[str]) -> Iterator[Engine]:
     run = RunDirectory.here()
     run.sweep()
     enter_private_namespaces()
-    with ExitStack() as stack:
-        job = stack.enter_context(run.open_job())
-        runtime = choose(discover(), root=job.runtime_root)
-        launcher = ContainerLauncher(runtime, job, cgroups.place(), images, run.ids)
-        stack.callback(launcher.stop)
-        yield Engine(job_id=job.job_id, launcher=launcher, images=images, cpus=len(os.sched_getaffinity(0)))
+    stack = ExitStack()
+    try:
+        try:
+            with uninterrupted():
+                made = _engine(run, images, stack)
+            yield made
+        finally:
+            _close(stack)
+    finally:
+        # A signal may have been answered before the first call had begun. There is no second one: the answer to the
+        # first is to ignore all that follow.
+        _close(stack)
+
+
+def _engine(run: RunDirectory, images: Mapping[str, RunnableImage], stack: ExitStack) -> Engine:
+    place = cgroups.place()
+    job = stack.enter_context(run.open_job(place))  # with its place, so that the sweep after a kill knows its cgroups
+    runtime = choose(discover(), root=job.runtime_root)
+    launcher = ContainerLauncher(runtime, job, place, images, run.ids)
+    stack.callback(launcher.stop)
+    return Engine(job_id=job.job_id, launcher=launcher, images=images, cpus=len(os.sched_getaffinity(0)))
+
+
+def _close(stack: ExitStack) -> None:
+    with uninterrupted():
+        stack.close()

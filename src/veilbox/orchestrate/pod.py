@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import select
 import selectors
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from veilbox.core.control import (
     Canaries,
@@ -30,10 +32,11 @@ from veilbox.core.control import (
     Ready,
     ToComponent,
 )
-from veilbox.core.errors import ComponentDied, ComponentHung, IsolationError, ProtocolError
+from veilbox.core.errors import ComponentDied, ComponentHung, IsolationError, ProtocolError, VeilboxError
 from veilbox.core.isolation import Gate, Measured, measure
 from veilbox.core.plan import SUPERVISOR, Plan
 from veilbox.core.policy import Policy
+from veilbox.orchestrate.interruption import uninterrupted
 from veilbox.orchestrate.launcher import Cost, Launched, Launcher
 from veilbox.orchestrate.plan import RING_BYTES, RINGS
 from veilbox.transport import channel as edge_channel
@@ -41,6 +44,14 @@ from veilbox.transport.channel import Channel
 
 # How long one look at the sockets waits; deadlines are whole seconds.
 _LOOK_S = 0.1
+# Until it is ready a component has this long whatever the deadline: importing takes a second of a processor that is
+# its own, and it cannot tell of itself meanwhile.
+_START_S = 10.0
+# Messages of one component in one look. A component that sends without end must not keep us from the others.
+_AT_A_LOOK = 64
+# The kernel closes a dead process's edges in an order of its own, so a neighbour may complain of it before we see it.
+_CULPRIT_S = 1.0
+_RELEASED = "Nothing unfinished was released"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -54,6 +65,7 @@ class Member:
     gates: tuple[Gate, ...] = ()
     progress: tuple[int, int] = (0, 0)
     finished: bool = False
+    lost: bool = False
     cost: Cost = field(default_factory=Cost)
 
     @property
@@ -78,7 +90,9 @@ class Pod:
         self._policy = policy
         self._canaries = canaries
         self._selector = selectors.DefaultSelector()
-        self._moved_s = time.monotonic()
+        # Only time spent looking counts: while this process works, or is stopped, the components may wait for it.
+        self._still_s = 0.0
+        self._complaint: tuple[float, VeilboxError] | None = None
         self._ended = False
         self.launch_ns = 0
         self.members: dict[str, Member] = {}
@@ -87,7 +101,8 @@ class Pod:
     def __enter__(self) -> Self:
         self.launch_ns = time.monotonic_ns()
         try:
-            self._launch()
+            with uninterrupted():
+                self._launch()
         except BaseException:
             self.stop()
             raise
@@ -100,17 +115,17 @@ class Pod:
 
     def stop(self) -> None:
         """End every component; safe to call twice."""
-        if not self._ended:
-            self._ended = True
-            self._selector.close()
-            for channel in self.boxes.values():
-                channel.close()
-            self._launcher.stop()
+        with uninterrupted():
+            if not self._ended:
+                self._ended = True
+                self._selector.close()
+                for channel in self.boxes.values():
+                    channel.close()
+                self._launcher.stop()
 
     def _launch(self) -> None:
-        now = time.monotonic()
         for name, launched in self._launcher.launch(self._plan).items():
-            self.members[name] = Member(launched=launched, last_seen_s=now)
+            self.members[name] = Member(launched=launched, last_seen_s=time.monotonic())
             self._selector.register(launched.control.fileno(), selectors.EVENT_READ, ("control", name))
             if launched.fileno() >= 0:
                 self._selector.register(launched.fileno(), selectors.EVENT_READ, ("process", name))
@@ -200,7 +215,10 @@ class Pod:
             if fd not in self._selector.get_map():
                 self._selector.register(fd, selectors.EVENT_READ, ("extra", name))
         ended: list[str] = []
-        for key, _ in self._selector.select(_LOOK_S):
+        before = time.monotonic()
+        ready = self._selector.select(_LOOK_S)
+        self._still_s += time.monotonic() - before
+        for key, _ in ready:
             kind, name = key.data
             if kind == "control":
                 yield from self._receive(name)
@@ -209,21 +227,23 @@ class Pod:
         for name in ended:
             yield from self._receive(name)
             self._died(name)
-        self._check_deadlines()
+        self._check_complaint()
+        # Whatever was sent before this look has been read by now, however long ago the last one was.
+        self._check_silence(before)
+        self._check_progress()
 
     def _receive(self, name: str) -> Iterator[tuple[str, FromComponent]]:
         member = self.members[name]
-        while True:
+        for _ in range(_AT_A_LOOK):
             try:
                 received = member.launched.control.receive()
             except ComponentDied:
                 self._died(name)
-                return
             if received is None:
                 return
             member.last_seen_s = time.monotonic()
             if not self._absorb(name, member, received[0]):
-                self._moved_s = member.last_seen_s
+                self._still_s = 0.0
                 yield name, received[0]
 
     def _absorb(self, name: str, member: Member, message: FromComponent) -> bool:
@@ -232,40 +252,68 @@ class Pod:
             case Heartbeat():
                 if member.progress != (message.item, message.frames):
                     member.progress = (message.item, message.frames)
-                    self._moved_s = member.last_seen_s
-            case Hello():
-                member.hello = message
-            case Probed():
-                member.gates = message.gates
-            case Ready():
-                member.ready = message
-                self._moved_s = member.last_seen_s
+                    self._still_s = 0.0
+            case Hello() | Probed() | Ready():
+                self._introduce(name, member, message)
             case Finished():
                 member.finished = True
             case Faulted():
-                raise message.failure.error(name)
+                self._faulted(message.failure.error(name))
             case _:
                 return False
         return True
 
-    def _check_deadlines(self) -> None:
-        now = time.monotonic()
+    def _introduce(self, name: str, member: Member, message: Hello | Probed | Ready) -> None:
+        match message:
+            case Hello() if member.hello is None and message.component == name:
+                member.hello = message
+            case Probed() if member.ready is None and not member.gates:
+                member.gates = message.gates
+            case Ready() if member.ready is None:
+                member.ready = message
+                self._still_s = 0.0
+            case _:
+                # Said again it could paint over what was measured.
+                raise ProtocolError("introduces itself twice or as another", where=name, actual=type(message).__name__)
+
+    def _faulted(self, error: VeilboxError) -> None:
+        if not isinstance(error, ComponentDied):
+            raise error
+        if self._complaint is None:
+            self._complaint = (time.monotonic(), error)
+
+    def _check_complaint(self) -> None:
+        """Raise what a component said of a neighbour's death, once the neighbour had time to be found dead."""
+        if self._complaint is not None and time.monotonic() - self._complaint[0] > _CULPRIT_S:
+            raise self._complaint[1]
+
+    def _allowed_s(self, member: Member) -> float:
         deadline = self._policy.deadline_s
+        return deadline if member.ready else max(deadline, _START_S)
+
+    def _check_silence(self, now: float) -> None:
         for name, member in self.members.items():
-            if now - member.last_seen_s > deadline:
+            allowed = self._allowed_s(member)
+            if now - member.last_seen_s > allowed and not member.lost:
                 raise ComponentHung(
-                    "no sign of life", where=name, expected=f"one within {deadline:g} s", advice="Nothing was released"
+                    "no sign of life", where=name, expected=f"one within {allowed:g} s", advice=_RELEASED
                 )
-        if now - self._moved_s > deadline:
+
+    def _check_progress(self) -> None:
+        allowed = max(self._allowed_s(member) for member in self.members.values())
+        if self._still_s > allowed:
+            quiet = min(self.members, key=lambda name: self.members[name].last_seen_s)
             raise ComponentHung(
                 "no component made progress",
                 where="pod",
-                expected=f"progress within {deadline:g} s",
+                expected=f"progress within {allowed:g} s",
+                actual=f"none; {quiet} was silent the longest",
                 advice="Give a longer --deadline if the pictures are very large",
             )
 
-    def _died(self, name: str) -> None:
+    def _died(self, name: str) -> NoReturn:
         launched = self.members[name].launched
+        _await_end(launched)
         cost = launched.cost()
         status = launched.exit_status()
         if cost.out_of_memory:
@@ -277,18 +325,47 @@ class Pod:
             "ended before its work was done",
             where=name,
             actual=_status_text(status) + (f": {launched.last_words()}" if before_footage else ""),
-            advice="Nothing was released",
+            advice=_RELEASED,
         )
 
     def finish(self) -> None:
-        """Tell every component that no items follow, and read what each has used once it has finished."""
+        """Tell every component that no items follow, and read what each has used once it has finished.
+
+        Every item is settled: a component that dies or hangs now takes no result with it, only its last counters.
+        """
         for name in self.members:
-            self.send(name, Finish())
-        while not all(member.finished for member in self.members.values()):
-            for _ in self.poll():
-                pass  # an item that was settled already may still be told of
+            with self._losing():
+                self.send(name, Finish())
+        while not all(member.finished or member.lost for member in self.members.values()):
+            with self._losing():
+                for _ in self.poll():
+                    pass  # an item that was settled already may still be told of
         for member in self.members.values():
             member.cost = member.launched.cost()
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Note a component that died or hung as lost; all of them if the pod stands still."""
+        try:
+            yield
+        except (ComponentDied, ComponentHung) as error:
+            self._complaint = None
+            for name in [error.where] if error.where in self.members else [*self.members]:
+                self._lose(self.members[name])
+
+    def _lose(self, member: Member) -> None:
+        member.lost = True
+        for fd in (member.launched.control.fileno(), member.launched.fileno()):
+            if fd in self._selector.get_map():
+                self._selector.unregister(fd)
+
+
+def _await_end(launched: Launched) -> None:
+    """Let a process that closed its socket finish dying, so that its exit status can be told."""
+    if launched.fileno() >= 0:
+        waiter = select.poll()
+        waiter.register(launched.fileno(), select.POLLIN)
+        waiter.poll(_LOOK_S * 1000)
 
 
 def _status_text(status: int | None) -> str:

@@ -93,7 +93,7 @@ class ThreadLauncher:
         name = container.name
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         rings = {mount.volume: str(root / mount.volume) for mount in container.mounts}
-        launched = _Thread(name, SupervisorControl(ours), rings)
+        launched = _Thread(name, SupervisorControl(ours, name), rings)
         launched.start_ns = time.monotonic_ns()
         component = _WithModels(self._models[name]) if name in self._models else entry.load(name)
         launched.thread = threading.Thread(
