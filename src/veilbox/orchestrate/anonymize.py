@@ -10,6 +10,7 @@ from pathlib import Path
 
 import veilbox
 from veilbox.core.control import Append, Appended
+from veilbox.core.errors import ProtocolError
 from veilbox.core.job import Job
 from veilbox.core.plan import Plan
 from veilbox.metrics.histogram import Histogram
@@ -98,8 +99,17 @@ def _introduce_log(pod: Pod, plan: Plan, root: Path, job_id: str) -> None:
         pod.send("audit", Append(entry=entry_json("job", facts)), [log])
     finally:
         os.close(log)
-    while not any(isinstance(message, Appended) for _, message in pod.poll()):
+    while not _log_knows(pod):
         pass  # no frame moves before the log knows of the job
+
+
+def _log_knows(pod: Pod) -> bool:
+    known = False
+    for name, message in pod.poll():
+        if known or name != "audit" or not isinstance(message, Appended):
+            raise ProtocolError("work before it was asked for", where=name, actual=type(message).__name__)
+        known = True
+    return known
 
 
 def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -112,9 +122,7 @@ def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def _metrics(
     run: AnonymizeRun, startup: tuple[float, float, float], worked_s: float, wall_s: float, peak: int
 ) -> Metrics:
-    latency = Histogram()
-    for packed in run.latency_us:
-        latency.merge(Histogram.unpacked(packed))
+    latency = run.latency_us
     frames = sum(output.frames for output in run.outputs)
     pixels = sum(output.frames * output.width * output.height for output in run.outputs)
     seconds = max(worked_s, 1e-9)

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from veilbox.core.control import Append, Appended, ItemDone, ItemFailed, ItemStarted, OpenItem
-from veilbox.core.errors import Failure, ProtocolError, VeilboxError
+from veilbox.core.errors import Failure, InputError, OutputError, ProtocolError, UsageError, VeilboxError
 from veilbox.core.job import Item, Job
+from veilbox.metrics.histogram import Histogram
 from veilbox.orchestrate.audit_log import entry_json
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
@@ -23,6 +24,10 @@ from veilbox.orchestrate.staging import StagedOutput
 _WINDOW = 3
 # Who must have passed every frame of an item before it may be released.
 _WITNESSES = ("ingest", "anonymize", "export")
+# Who may say that a source or an output is at fault. Everybody else's failure is the job's.
+_MAY_FAIL = ("ingest", "export")
+# What ends one item of a folder. A signal or a component's failure, also errors of the tree, ends the job.
+_ITEM_FAULTS = (UsageError, InputError, OutputError)
 
 
 @dataclass(slots=True)
@@ -34,6 +39,7 @@ class _Open:
     started: ItemStarted | None = None
     done: dict[str, ItemDone] = field(default_factory=dict)
     output: Output | None = None
+    latency_us: Histogram = field(default_factory=Histogram)
 
 
 class AnonymizeRun:
@@ -56,7 +62,7 @@ class AnonymizeRun:
         self._vouched: list[int] = []
         self.outputs: list[Output] = []
         self.failures: list[SourceFailure] = []
-        self.latency_us: list[tuple[tuple[int, int], ...]] = []
+        self.latency_us = Histogram()
         self.first_frame_ns = 0
         self.input_bytes = 0
         self.audit: AuditReference | None = None
@@ -71,18 +77,24 @@ class AnonymizeRun:
             while self._waiting or self._open:
                 while self._waiting and len(self._open) < _WINDOW:
                     self._open_next()
-                for name, message in self._pod.poll() if self._open else ():
-                    self._handle(name, message)
+                if self._open:
+                    self._look()
                 self._progress.advance(*self._pod.members["export"].progress)
         finally:
             for opened in self._open.values():
                 opened.staged.discard()
 
+    def _look(self) -> None:
+        for name, message in self._pod.poll():
+            self._handle(name, message)
+            if not (self._waiting or self._open):
+                return  # nothing that a component does now can take back what was released
+
     def _open_next(self) -> None:
         number, item = self._waiting.pop(0)
         try:
             self._send(number, item)
-        except VeilboxError as error:
+        except _ITEM_FAULTS as error:
             self._fail(number, item, error)
 
     def _send(self, number: int, item: Item) -> None:
@@ -98,13 +110,13 @@ class AnonymizeRun:
 
     def _handle(self, name: str, message: object) -> None:
         match message:
-            case ItemStarted():
+            case ItemStarted() if name == "ingest":
                 self._started(message)
             case ItemDone():
                 self._done(name, message)
-            case ItemFailed():
+            case ItemFailed() if name in _MAY_FAIL:
                 self._failed(name, message.item, message.failure)
-            case Appended():
+            case Appended() if name == "audit":
                 self._appended(message)
             case _:
                 raise ProtocolError("unexpected message", where=name, actual=type(message).__name__)
@@ -113,6 +125,8 @@ class AnonymizeRun:
         opened = self._open.get(message.item)
         if opened is None:
             raise ProtocolError("an item that was not opened", where="ingest", actual=str(message.item))
+        if opened.started is not None:
+            raise ProtocolError("an item started twice", where="ingest", actual=str(message.item))
         opened.started = message
         self._progress.item(message.item, len(self._job.items), opened.item.name, message.frames)
 
@@ -123,19 +137,25 @@ class AnonymizeRun:
         if name in opened.done:
             raise ProtocolError("an item done twice", where=name, actual=str(message.item))
         opened.done[name] = message
+        if name == "export":
+            opened.latency_us = Histogram.unpacked(message.latency_us)
         # A detector may tell that it is done after the witnesses did; that must not vouch a second time.
         if name in _WITNESSES and all(witness in opened.done for witness in _WITNESSES):
             self._vouch(message.item, opened)
 
     def _failed(self, name: str, number: int, failure: Failure) -> None:
-        opened = self._open.pop(number, None)
+        opened = self._open.get(number)
         if opened is None:
-            return
-        if name not in ("ingest", "export"):
-            raise ProtocolError("only sources and outputs fail alone", where=name)
-        opened.staged.discard()
+            return  # it failed elsewhere meanwhile
+        if name in opened.done:
+            raise ProtocolError("an item failed after it was done", where=name, actual=str(number))
+        self._drop(number)
         where = opened.item.name if name == "ingest" else str(opened.item.output)
         self._fail(number, opened.item, failure.error(where))
+
+    def _drop(self, number: int) -> None:
+        if number in self._open:
+            self._open.pop(number).staged.discard()
 
     def _fail(self, number: int, item: Item, error: VeilboxError) -> None:
         if not self._job.folder:
@@ -145,7 +165,12 @@ class AnonymizeRun:
 
     def _vouch(self, number: int, opened: _Open) -> None:
         """Check, freeze and hash the output, and have the audit log vouch for it."""
-        output = _checked_output(opened)
+        try:
+            output = _checked_output(opened)
+        except OutputError as error:
+            self._drop(number)
+            self._fail(number, opened.item, error)
+            return
         opened.output = output
         self._vouched.append(number)
         self._pod.send("audit", Append(entry=_release_entry(output)))
@@ -160,11 +185,11 @@ class AnonymizeRun:
         self.audit = AuditReference(index=message.index, digest=message.digest)
         try:
             opened.staged.release()
-        except VeilboxError as error:
+        except _ITEM_FAULTS as error:
             self._fail(number, opened.item, error)
             return
         export = opened.done["export"]
-        self.latency_us.append(export.latency_us)
+        self.latency_us.merge(opened.latency_us)
         self.first_frame_ns = self.first_frame_ns or export.first_frame_ns
         self.outputs.append(opened.output)
         self._progress.done(number)

@@ -1,0 +1,306 @@
+"""A file gets its name after every witness and the log have spoken, or never.
+
+Every hostile play runs where outputs have hidden names, so that one left behind would be seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from stage import Clock, Stage, clock, pod_on
+
+from veilbox.core.control import (
+    Append,
+    Appended,
+    Faulted,
+    Finished,
+    FromComponent,
+    ItemDone,
+    ItemFailed,
+    ItemStarted,
+    OpenItem,
+)
+from veilbox.core.errors import (
+    ComponentDied,
+    ComponentHung,
+    Failure,
+    Interrupted,
+    OutputError,
+    ProtocolError,
+    SourceCorrupt,
+    VeilboxError,
+)
+from veilbox.core.job import Item, Job
+from veilbox.core.policy import Policy
+from veilbox.orchestrate import release, staging
+from veilbox.orchestrate.progress import Silent
+from veilbox.orchestrate.release import AnonymizeRun
+
+__all__ = ["clock"]
+
+DETECT = "detect-centerface"
+POLICY = Policy(deadline_s=2)
+FAILED = Failure(kind="OutputError", what="disk full")
+
+
+def started(item: int) -> ItemStarted:
+    return ItemStarted(item=item, first_sequence=0, kind="film", width=64, height=48, frames=2, rotation=0)
+
+
+def done(item: int, frames: int = 2) -> ItemDone:
+    return ItemDone(item=item, frames=frames)
+
+
+class Director(Silent):
+    """Plays one step of a script each time the supervisor tells how far it is."""
+
+    def __init__(self, stage: Stage, script: Iterator[None]) -> None:
+        self._stage = stage
+        self._script = script
+
+    def advance(self, index: int, frames: int) -> None:
+        del index, frames
+        next(self._script, None)
+        self._stage.beat()
+
+
+class Play:
+    """The honest parts of the components, for scripts to put together."""
+
+    def __init__(self, stage: Stage, folder: Path) -> None:
+        self.stage = stage
+        self.folder = folder
+        self.held: list[int] = []
+        self.entries: list[str] = []
+
+    def write(self) -> None:
+        """Export takes every output it was handed, writes and closes it."""
+        for message, fds in self.stage["export"].hear():
+            assert isinstance(message, OpenItem)
+            for fd in fds:
+                os.write(fd, b"clean")
+                os.close(fd)
+
+    def witness(self, item: int = 0, *but: str) -> None:
+        """All who handle frames say that they are done."""
+        if "ingest" not in but:
+            self.stage["ingest"].say(started(item), done(item))
+        for name in (DETECT, "anonymize", "export"):
+            if name not in but:
+                self.stage[name].say(done(item))
+
+    def log(self) -> Iterator[None]:
+        """Audit waits for an entry and makes it durable."""
+        while not (heard := self.stage["audit"].hear()):
+            yield
+        for message, _ in heard:
+            assert isinstance(message, Append)
+            assert [path.name for path in self.folder.iterdir() if not path.name.startswith(".")] == []
+            self.entries.append(message.entry)
+            self.stage["audit"].say(Appended(index=7, digest="sha256:00"))
+
+    def honest(self) -> Iterator[None]:
+        """A job as it should be."""
+        self.write()
+        self.witness()
+        yield from self.log()
+
+    def say(self, name: str, *messages: FromComponent) -> Iterator[None]:
+        """One component says what it should not, after an honest start."""
+        self.write()
+        self.stage[name].say(*messages)
+        yield
+
+    def witness_and_say(self, name: str, *messages: FromComponent) -> Iterator[None]:
+        """Likewise, after all were done."""
+        self.write()
+        self.witness()
+        yield
+        self.stage[name].say(*messages)
+        yield
+
+    def keep_open(self) -> Iterator[None]:
+        """Export says that it is done, and could go on writing."""
+        for _, fds in self.stage["export"].hear():
+            self.held.extend(fds)
+        self.witness()
+        yield
+
+    def die(self, name: str) -> Iterator[None]:
+        """A component dies when all but the log have spoken."""
+        self.write()
+        self.witness()
+        yield
+        self.stage[name].die(137)
+        yield
+
+    def disagree(self) -> Iterator[None]:
+        """Export encoded one frame less than ingest decoded."""
+        self.write()
+        self.witness(0, "export")
+        self.stage["export"].say(done(0, frames=1))
+        yield
+
+    def take_name(self) -> Iterator[None]:
+        """Somebody else makes a file of that name meanwhile."""
+        self.write()
+        self.witness()
+        yield
+        yield from self.log()
+        (self.folder / "out0.mp4").write_bytes(b"mine")
+
+    def reported(self) -> list[ItemDone]:
+        """For a histogram that no histogram packs to."""
+        return [ItemDone(item=0, frames=2, latency_us=((-1, 1),))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where outputs go; a file system without unnamed files."""
+
+    def refuse(folder: Path) -> int:
+        raise OSError(95, "Operation not supported", str(folder))
+
+    monkeypatch.setattr(staging, "_unnamed", refuse)
+    path = tmp_path / "out"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def play(folder: Path, clock: Clock) -> Iterator[Play]:
+    del clock
+    play = Play(Stage(), folder)
+    yield play
+    for fd in play.held:
+        os.close(fd)
+    assert play.stage.stopped == 1
+
+
+def run(play: Play, script: Iterator[None], *, items: int = 1, collected: bool = False) -> AnonymizeRun:
+    """Run a job of some items with a script."""
+    source = play.folder.parent / "source.mp4"
+    source.write_bytes(b"raw")
+    parts = [
+        Item(source=source, output=play.folder / f"out{number}.mp4", name=f"in{number}") for number in range(items)
+    ]
+    job = Job(items=tuple(parts), policy=POLICY, folder=collected)
+    with pod_on(play.stage, POLICY) as pod:
+        play.stage.enter()
+        pod.await_ready()
+        ran = AnonymizeRun(job, pod, Director(play.stage, script), (DETECT,))
+        ran.run()
+        for name, actor in play.stage.actors.items():
+            if actor.status is None:
+                play.stage[name].say(Finished())
+        pod.finish()
+    return ran
+
+
+def names(play: Play) -> list[str]:
+    return sorted(path.name for path in play.folder.iterdir())
+
+
+def test_what_all_vouch_for_is_released(play: Play) -> None:
+    ran = run(play, play.honest())
+    assert (play.folder / "out0.mp4").read_bytes() == b"clean"
+    assert names(play) == ["out0.mp4"]
+    assert [output.frames for output in ran.outputs] == [2]
+    assert ran.outputs[0].digest in play.entries[0]
+    assert "out0" not in play.entries[0]
+
+
+# Play -> the error that ends the job, and what its message says.
+HOSTILE: list[tuple[str, Callable[[Play], Iterator[None]], type[VeilboxError], str]] = [
+    ("frames are missing", Play.disagree, ProtocolError, "disagree about the number of frames"),
+    ("the output stays open", Play.keep_open, ProtocolError, "export: the output is still open"),
+    ("never started", lambda play: play.say("ingest", done(0)), ComponentHung, "no component made progress"),
+    ("done twice", lambda play: play.say("export", done(0), done(0)), ProtocolError, "export: an item done twice"),
+    ("started twice", lambda play: play.say("ingest", *[started(0)] * 2), ProtocolError, "ingest: an item started twi"),
+    ("started, not opened", lambda play: play.say("ingest", started(9)), ProtocolError, "ingest: an item that was not"),
+    ("started by another", lambda play: play.say("export", started(0)), ProtocolError, "export: unexpected message"),
+    (
+        "failed by another",
+        lambda play: play.say("anonymize", _failed()),
+        ProtocolError,
+        "anonymize: unexpec",
+    ),
+    ("failed after it was done", lambda play: play.say("export", done(0), _failed()), ProtocolError, "failed after it"),
+    ("failed while vouched for", lambda play: play.witness_and_say("export", _failed()), ProtocolError, "failed after"),
+    ("vouched for by export", lambda play: play.witness_and_say("export", _entry()), ProtocolError, "export: unexpec"),
+    ("vouched for too early", lambda play: play.say("audit", _entry()), ProtocolError, "audit: an entry that was not"),
+    ("no histogram", lambda play: play.say("export", *play.reported()), ProtocolError, "histogram"),
+    (
+        "the log is full",
+        lambda play: play.witness_and_say("audit", Faulted(failure=FAILED)),
+        OutputError,
+        "audit: disk",
+    ),
+    ("audit dies", lambda play: play.die("audit"), ComponentDied, "audit: ended"),
+    ("export dies", lambda play: play.die("export"), ComponentDied, "export: ended"),
+    ("the disk is full", lambda play: play.say("export", _failed()), OutputError, "out0.mp4: disk full"),
+    ("the source is bad", lambda play: play.say("ingest", _failed("SourceCorrupt")), SourceCorrupt, "in0: disk full"),
+]
+
+
+def _failed(kind: str = "OutputError") -> ItemFailed:
+    return ItemFailed(item=0, failure=Failure(kind=kind, what="disk full"))
+
+
+def _entry() -> Appended:
+    return Appended(index=0, digest="sha256:00")
+
+
+@pytest.mark.parametrize(("script", "error", "text"), [row[1:] for row in HOSTILE], ids=[row[0] for row in HOSTILE])
+def test_nothing_is_released(
+    play: Play, script: Callable[[Play], Iterator[None]], error: type[VeilboxError], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        run(play, script(play))
+    assert names(play) == []
+
+
+def test_a_name_taken_meanwhile_is_kept(play: Play) -> None:
+    with pytest.raises(OutputError, match="File exists"):
+        run(play, play.take_name())
+    assert (play.folder / "out0.mp4").read_bytes() == b"mine"
+    assert names(play) == ["out0.mp4"]
+
+
+def test_a_death_after_the_release_takes_nothing_back(play: Play) -> None:
+    def script() -> Iterator[None]:
+        yield from play.honest()
+        yield
+        play.stage["ingest"].die(137)
+
+    ran = run(play, script())
+    assert len(ran.outputs) == 1
+    assert names(play) == ["out0.mp4"]
+
+
+class TestFolder:
+    def test_one_bad_source_stops_nobody(self, play: Play) -> None:
+        def script() -> Iterator[None]:
+            play.stage["ingest"].say(_failed("SourceCorrupt"))
+            play.write()
+            play.witness(1)
+            yield from play.log()
+
+        ran = run(play, script(), items=2, collected=True)
+        assert [failure.error for failure in ran.failures] == ["SourceCorrupt"]
+        assert names(play) == ["out1.mp4"]
+
+    @pytest.mark.parametrize("error", [Interrupted("a signal"), ComponentDied("gone"), ComponentHung("stopped")])
+    def test_what_ends_the_job_does_not_pass_for_a_bad_source(
+        self, play: Play, monkeypatch: pytest.MonkeyPatch, error: VeilboxError
+    ) -> None:
+        def raises(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(release, "open_source_file", raises)
+        with pytest.raises(type(error)):
+            run(play, play.honest(), items=2, collected=True)
+        assert names(play) == []
