@@ -158,6 +158,7 @@ def test_no_media(name: str) -> None:
 
 class _BadSector(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
+        del size
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 

@@ -518,6 +518,9 @@ def test_a_read_only_output_folder(desk: Path, tmp_path: Path) -> None:
     assert "new.png: cannot write the output (got Read-only file system). Choose a folder on a writable" in run.stderr
 
 
+FULL = "the disk is full (got No space left on device). Free some space and start again."
+
+
 @needs_root
 @pytest.mark.usefixtures("sealed")
 def test_a_full_disk_fails_what_does_not_fit(tmp_path: Path) -> None:
@@ -543,11 +546,10 @@ def test_a_full_disk_fails_what_does_not_fit(tmp_path: Path) -> None:
     assert set(failures) == {"a-large.png", "b-large.mp4"}
     for name, failure in failures.items():
         assert failure["error"] == "OutputError"
-        assert re.search(f"out/{name}: the disk is full.*Free some space", failure["message"])
+        assert failure["message"] == f"{output}/{name}: {FULL}"
     assert run.stderr.splitlines()[1:] == [
         "c-small.png",
-        f"veilbox: {output}/single.png: the disk is full (got No space left on device). "
-        "Free some space and start again.",
+        f"veilbox: {output}/single.png: {FULL}",
         "single 4",
         "c-small.png",
     ]
