@@ -38,12 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
-    arguments = _parser().parse_args(argv)
+    as_json = False
     try:
+        arguments = _parser().parse_args(argv)  # in here, for a signal may come already
+        as_json = getattr(arguments, "json", False)
         return int(arguments.run(arguments))
     except VeilboxError as error:
         # A partial failure follows a report that lists every failed source: one run prints one JSON document.
-        _tell(error, as_json=getattr(arguments, "json", False) and not isinstance(error, PartialFailure))
+        _tell(error, as_json=as_json and not isinstance(error, PartialFailure))
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output left; there is nobody to tell.
