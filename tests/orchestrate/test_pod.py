@@ -184,9 +184,11 @@ def test_time_spent_on_a_message_is_no_hang(pod: Pod, stage: Stage, clock: Clock
     assert list(pod.poll()) == []
 
 
-def test_a_component_that_never_stops_talking_hides_nobody(pod: Pod, stage: Stage) -> None:
-    with pytest.raises(ComponentHung):
-        stage["ingest"].say(*[Heartbeat(item=0, frames=0)] * 100_000)
+def test_a_component_that_never_stops_talking_hides_nobody(
+    pod: Pod, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage["ingest"].say(Heartbeat(item=0, frames=0))
+    monkeypatch.setattr(stage.played["ingest"].control, "receive", lambda: (Heartbeat(item=0, frames=0), []))
     stage[WHO].die(137)
     with pytest.raises(ComponentDied, match=WHO):
         list(pod.poll())
