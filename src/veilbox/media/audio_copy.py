@@ -56,6 +56,8 @@ def add_audio(container: OutputContainer, info: AudioInfo, fitting: frozenset[st
         context = stream.codec_context
         context.sample_rate = info.sample_rate
         context.layout = info.layout
+        if info.codec.startswith("pcm_"):  # from it, and not from the sample rate, AVI's muxer derives its clock
+            context.bit_rate = info.sample_rate * info.channels * _sample_bits(info.codec)
         context.extradata = base64.b64decode(info.extradata, validate=True) or None
     except (av.FFmpegError, ValueError, binascii.Error) as error:
         raise UsageError("the source's audio cannot be copied", actual=info.codec, advice="Drop the audio") from error
@@ -76,6 +78,11 @@ def is_usual_opus(info: AudioInfo) -> bool:
     """Whether the stream is Opus with the delay of libopus, the only one that can be announced through PyAV."""
     head = base64.b64decode(info.extradata)
     return info.codec == "opus" and int.from_bytes(head[_OPUS_SKIP], "little") == _USUAL_SKIP
+
+
+def _sample_bits(pcm: str) -> int:
+    """Bits of one sample, from a PCM codec's name; the logarithmic ones have 8 and no number in it."""
+    return int("".join(filter(str.isdigit, pcm)) or 8)
 
 
 def _encoder(codec: str) -> str:
