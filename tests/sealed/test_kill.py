@@ -47,7 +47,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Job:
-    """One running `veilbox anonymize`."""
+    """One running job."""
 
     process: subprocess.Popen[str]
     output: Path
@@ -92,13 +92,14 @@ def _frames(path: Path) -> int:
 
 
 @contextmanager
-def job(film: Path, folder: Path) -> Iterator[Job]:
+def job(film: Path, folder: Path, command: str = "anonymize") -> Iterator[Job]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     output = folder / "out.mp4"
-    command = [str(VEILBOX), "anonymize", str(film), "-o", str(output), "--quiet", "--deadline", str(DEADLINE_S)]
+    results = ["-o", str(output)] if command == "anonymize" else []
+    line = [str(VEILBOX), command, str(film), *results, "--quiet", "--deadline", str(DEADLINE_S)]
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
         yield Job(process, output)
@@ -275,3 +276,23 @@ def test_a_stopped_supervisor_goes_on_or_fails_closed(
         status, said = running.end()
         assert status == (0 if running.complete else 8), said
     assert Leftovers.here() - before == []
+
+
+@pytest.mark.parametrize("index", range(max(2, KILLS // 10)))
+def test_detecting_alone_ends_in_the_same_way(index: int, film: Path, duration_s: float, tmp_path: Path) -> None:
+    draw = draws(KILLS)[index]
+    before = Leftovers.here()
+    for _ in range(REDRAWS):
+        name, number = draw.choice(NAMES[:2]), draw.choice((signal.SIGKILL, signal.SIGSTOP))
+        moment = draw.uniform(0, duration_s / 2)
+        tell(f"{number.name} to {name} of `detect` after {moment:.3f} s")
+        with job(film, tmp_path / "out", "detect") as running:
+            hit = not running.wait(moment) and strike(running, name, number)
+            status, said = running.end()
+        assert Leftovers.here() - before == []
+        if status == 0:
+            continue
+        assert (hit, status) == (True, 8), said
+        assert said.startswith(f"veilbox: {name}: "), said
+        return
+    pytest.fail("no draw hit the job before its end")
