@@ -54,6 +54,7 @@ def report() -> Report:
                 height=1,
                 counts={},
                 covered={},
+                lookahead=12,
             ),
         ),
         failures=(SourceFailure(source="x", error="SourceCorrupt", message="m", exit_code=3),),

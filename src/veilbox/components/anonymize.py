@@ -6,6 +6,7 @@ ring, so the look-ahead is too.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import OrderedDict
 
@@ -18,11 +19,11 @@ from veilbox.components.session import Session
 from veilbox.core.control import Configure, ItemDone, Ready
 from veilbox.core.errors import ProtocolError
 from veilbox.core.frame import FrameLayout
-from veilbox.core.policy import Policy, Tracking
+from veilbox.core.policy import Keep, Policy, Tracking
 from veilbox.core.regions import Origin, Regions
 from veilbox.core.stream import AnalysisView, StreamInfo
 from veilbox.transport.consumer import FrameView, RingConsumer
-from veilbox.transport.info import decode_info
+from veilbox.transport.info import decode_info, encode_info
 from veilbox.transport.messages import ANALYSED, End, Start
 from veilbox.transport.producer import RingProducer
 from veilbox.vision.redact import Redactor, planes_of
@@ -48,20 +49,42 @@ class _Item:
 
     def __init__(self, start: Start, policy: Policy, threshold: float) -> None:
         self.number = start.item
+        self.policy = policy
         self.info: StreamInfo
         self.info, view = decode_info(start.info)
         if view is None:
             raise ProtocolError("the start of an item tells no analysis view", where="raw")
         self.view: AnalysisView = view
         self.layout: FrameLayout = self.info.layout
-        tracking = bounded(policy.tracking, start.slots)
-        self.tracker = Tracker(tracking, width=self.info.width, height=self.info.height, threshold=threshold)
+        self.tracking = bounded(policy.tracking, start.slots)
+        self.tracker = Tracker(self.tracking, width=self.info.width, height=self.info.height, threshold=threshold)
         self.unpushed: OrderedDict[int, FrameView] = OrderedDict()
         self.held: dict[int, FrameView] = {}
         self.covered = dict.fromkeys(Origin, 0)
         self.scratch: NDArray[np.uint8] = np.empty(self.layout.nbytes, np.uint8)
         self.frames = 0
+        self.received = 0
         self.ended: End | None = None
+
+    @property
+    def announced(self) -> bytes:
+        """What export learns of the source: the fields that were parsed here, and audio only if the policy keeps it."""
+        audio = self.info.audio if Keep.AUDIO in self.policy.keep else None
+        return encode_info(dataclasses.replace(self.info, audio=audio), self.view)
+
+    def receive(self, frame: FrameView) -> None:
+        """Take in a frame; which of them the detectors see is the policy's word and not ingest's.
+
+        Raises:
+            ProtocolError: The frame says otherwise.
+        """
+        expected = self.received % self.policy.detection.stride == 0
+        if bool(frame.frame.flags & ANALYSED) is not expected:
+            raise ProtocolError(
+                "a frame escapes detection", where="raw", expected=f"one frame of {self.policy.detection.stride} seen"
+            )
+        self.received += 1
+        self.unpushed[frame.frame.sequence] = frame
 
     @property
     def full_range(self) -> bool:
@@ -120,7 +143,7 @@ class _Anonymize:
             case Start():
                 self._start(message)
             case FrameView():
-                self._current().unpushed[message.frame.sequence] = message
+                self._current().receive(message)
             case End():
                 self._current().ended = message
         return True
@@ -128,7 +151,7 @@ class _Anonymize:
     def _start(self, start: Start) -> None:
         item = _Item(start, self._policy, self._boxes.threshold(self._session))
         self._session.item, self._session.frames = start.item, 0
-        self._clean.start(start.item, start.info, item.layout.nbytes, wanted_slots=_CLEAN_SLOTS)
+        self._clean.start(start.item, item.announced, item.layout.nbytes, wanted_slots=_CLEAN_SLOTS)
         self._item = item
 
     def _current(self) -> _Item:
@@ -201,6 +224,7 @@ class _Anonymize:
                 frames=item.frames,
                 counts={self._boxes.label(index): count for index, count in item.tracker.tracks.items()},
                 covered={origin.name.lower(): count for origin, count in item.covered.items()},
+                lookahead=item.tracking.lookahead,
             )
         )
         self._item = None

@@ -17,7 +17,6 @@ from veilbox.components.session import Session
 from veilbox.core.control import Configure, ItemDone, Ready
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ProtocolError
-from veilbox.core.policy import Policy
 from veilbox.core.stream import AnalysisView
 from veilbox.transport.consumer import FrameView, RingConsumer
 from veilbox.transport.info import decode_info
@@ -42,37 +41,31 @@ def run(session: Session, models: Path = _MODELS) -> None:
             stride=detector.card.stride,
         )
     )
-    _Detect(session, configure.policy, detector, edges).run()
+    _Detect(session, configure, detector, edges).run()
 
 
 def _load(models: Path, configure: Configure) -> Detector:
     folders = sorted(path for path in models.iterdir() if path.is_dir())
     if len(folders) != 1:
         raise ProtocolError("the image must hold one model", where=str(models), actual=str(len(folders)))
-    detection = configure.policy.detection
-    # With an anonymizer behind it, weak boxes are handed on: they keep tracks alive. As a final result they are noise.
-    tracked = any(end.edge == "boxes" and end.peer == "anonymize" for end in configure.ends)
-    detector = load_detector(folders[0], threads=len(os.sched_getaffinity(0)), threshold=detection.threshold)
-    if tracked:
-        return detector
-    return load_detector(
-        folders[0],
-        threads=len(os.sched_getaffinity(0)),
-        threshold=detector.threshold,
-        floor=detector.threshold,
-    )
+    threads = len(os.sched_getaffinity(0))
+    return load_detector(folders[0], threads=threads, threshold=configure.policy.detection.threshold)
 
 
 class _Detect:
     """The loop of one detector."""
 
-    def __init__(self, session: Session, policy: Policy, detector: Detector, edges: Edges) -> None:
+    def __init__(self, session: Session, configure: Configure, detector: Detector, edges: Edges) -> None:
         self._session = session
         self._detector = detector
         self._ring: RingConsumer = edges.ring_consumer("analysis")
         self._boxes: Sender = edges.boxes_out()
         card = detector.card
-        self._wanted = np.array([name in policy.detection.classes for name in card.classes])
+        wanted = configure.policy.detection.classes
+        self._wanted = np.array([name in wanted for name in card.classes])
+        # With an anonymizer behind it, weak boxes are handed on: they keep tracks alive. As a result they are noise.
+        tracked = any(end.edge == "boxes" and end.peer == "anonymize" for end in configure.ends)
+        self._least = detector.floor if tracked else detector.threshold
         self._introduction = encode_introduction(Introduction(classes=card.classes, threshold=detector.threshold))
         self._view: AnalysisView | None = None
 
@@ -110,5 +103,5 @@ class _Detect:
         self._session.frames += 1
 
     def _select(self, found: Detections) -> Detections:
-        keep = self._wanted[found.classes]
+        keep = self._wanted[found.classes] & (found.scores >= self._least)
         return Detections(found.boxes[keep], found.scores[keep], found.classes[keep])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -126,6 +127,8 @@ class _Export:
         self._audio_open = self._audio is not None
         opened, fd = self._take(start.item)
         info, _ = decode_info(start.info)
+        if self._audio is None:
+            info = dataclasses.replace(info, audio=None)  # also if somebody upstream announces some
         file = os.fdopen(fd, "w+b", buffering=0)
         try:
             encoder = open_encoder(file, opened.suffix, info, self._policy.encoding)

@@ -13,10 +13,11 @@ from typing import BinaryIO
 from veilbox.components.edges import Edges
 from veilbox.components.session import Session
 from veilbox.core.control import ItemDone, ItemFailed, ItemStarted, OpenItem, Ready
-from veilbox.core.errors import Failure, InputError, ProtocolError
+from veilbox.core.errors import Failure, InputError, IsolationError, ProtocolError
 from veilbox.core.policy import Keep, Policy
 from veilbox.core.stream import AnalysisView, Kind, StreamInfo
 from veilbox.media.source import AudioPacket, Picture, Source, open_source
+from veilbox.seal.probe import reopens_for_writing
 from veilbox.transport.info import encode_info
 from veilbox.transport.messages import ANALYSED, Packet
 from veilbox.transport.producer import RingProducer, Slot
@@ -72,6 +73,13 @@ class _Ingest:
         self._session.send(ItemDone(item=message.item, frames=self._session.frames))
 
     def _open(self, file: BinaryIO, message: OpenItem) -> Source:
+        if self._session.sealed and reopens_for_writing(file.fileno()):
+            raise IsolationError(
+                "the source could be changed by who reads it",
+                where="ingest",
+                expected="a descriptor on a read-only mount",
+                advice="Use Linux 5.12 or later, or take the write permission of others from the file",
+            )
         keep_audio = self._audio is not None and Keep.AUDIO in self._policy.keep
         return open_source(file, keep_audio=keep_audio, output_suffix=message.suffix)
 

@@ -37,7 +37,7 @@ class Session:
 
     def __init__(self, control: ComponentControl, *, sealed: bool) -> None:
         self._control = control
-        self._sealed = sealed
+        self.sealed = sealed
         self._inbox: deque[tuple[ToComponent, list[int]]] = deque()
         self._last_beat = time.monotonic()
         # Edges stay open until the supervisor ends the pod, or a neighbour that is still reading would take the end
@@ -61,7 +61,7 @@ class Session:
             raise ProtocolError("the first message must be the settings", actual=type(message).__name__)
         channels = {end: Channel.from_fd(fd) for end, fd in zip(message.ends, fds, strict=True)}
         self._channels.extend(channels.values())
-        if self._sealed:
+        if self.sealed:
             self.send(Probed(gates=probe(message.canaries)))
         return message, channels
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from veilbox.core.errors import Failure
 from veilbox.core.isolation import Gate
 from veilbox.core.policy import Policy
+from veilbox.core.stream import Kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +144,7 @@ class ItemStarted:
 
     item: int
     first_sequence: int
-    kind: str
+    kind: Kind
     width: int
     height: int
     frames: int
@@ -158,7 +159,10 @@ class ItemDone:
         frames: Frames that passed.
         counts: For anonymize, tracks by class name.
         covered: For anonymize, boxes by origin: detected, interpolated, extended.
-        latency_us: For export, a packed `metrics.Histogram` of microseconds from decode to encode.
+        lookahead: For anonymize, the frames that could wait for what follows; fewer than the policy's where the ring
+            holds fewer frames of this size.
+        latency_us: For export, a packed `metrics.Histogram` of microseconds from the end of a frame's decoding to its
+            hand-over to the encoder.
         first_frame_ns: For export, CLOCK_MONOTONIC when the item's first frame went to the encoder; 0 if none.
     """
 
@@ -166,6 +170,7 @@ class ItemDone:
     frames: int
     counts: dict[str, int] = field(default_factory=dict)
     covered: dict[str, int] = field(default_factory=dict)
+    lookahead: int = 0
     latency_us: tuple[tuple[int, int], ...] = ()
     first_frame_ns: int = 0
 

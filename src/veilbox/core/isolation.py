@@ -65,6 +65,35 @@ GATES: Mapping[str, Level] = {
 }
 
 
+# What a component may report of itself; the rest is the observer's, or not measured at all.
+FROM_INSIDE = frozenset(
+    {
+        "own-processes-only",
+        "root-read-only",
+        "host-files-absent",
+        "foreign-volumes-absent",
+        "devices-absent",
+        "interfaces-absent",
+        "routes-absent",
+        "loopback-canary",
+        "routable-address",
+        "ipv6-address",
+        "abstract-socket-canary",
+        "dns",
+        "socket-families",
+        "capabilities-empty",
+        "no-new-privileges",
+        "uid-not-root",
+        "root-maps-to-nobody",
+        "setuid-files-absent",
+        "writable-not-executable",
+        "read-only-descriptors",
+        "seccomp-active",
+        "forbidden-calls-refused",
+    }
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gate:
     """One attempt and its outcome.

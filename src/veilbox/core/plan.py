@@ -56,6 +56,7 @@ class Container:
         mounts: The declared volumes; nothing else of the host is visible.
         limits: Bounds that the kernel enforces.
         syscalls: The seccomp allow-list; every other system call fails with EPERM.
+        model: Digest of the model that a detector's image carries.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Container:
     mounts: tuple[Mount, ...]
     limits: Limits
     syscalls: tuple[str, ...]
+    model: Digest | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

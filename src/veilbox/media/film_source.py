@@ -409,6 +409,15 @@ def _audio_stream(container: InputContainer, output_suffix: str) -> AudioStream 
     for stream in container.streams.audio:
         if stream.codec_context is not None and stream.codec_context.codec.canonical_name in fitting:
             return stream
+    if container.streams.audio:
+        # Asked for by name, so leaving it out in silence would be wrong.
+        found = ", ".join(stream.codec_context.name for stream in container.streams.audio if stream.codec_context)
+        raise SourceUnsupported(
+            f"its audio cannot be copied into {output_suffix or 'a film'}",
+            expected=f"one of {', '.join(sorted(fitting))}",
+            actual=found or "an unknown codec",
+            advice="Choose another output format, or leave the audio out",
+        )
     return None
 
 

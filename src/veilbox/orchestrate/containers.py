@@ -19,13 +19,13 @@ from veilbox.core.errors import MachineError
 from veilbox.core.plan import Container, Plan
 from veilbox.metrics.cgroup import Meter
 from veilbox.metrics.process_io import process_io
+from veilbox.metrics.process_usage import process_usage
 from veilbox.oci.runtime.config import process_limits, runtime_config, write_bundle
 from veilbox.oci.runtime.ids import Allotment, IdRange
 from veilbox.oci.runtime.mounts import mount_overlay, mount_tmpfs
 from veilbox.oci.runtime.namespaces import pin_empty_network
 from veilbox.oci.runtime.seccomp import seccomp
 from veilbox.orchestrate.launcher import Cost, Launched
-from veilbox.seal.allowlist import syscalls
 from veilbox.seal.observe import observe
 from veilbox.transport.control import SupervisorControl
 
@@ -76,13 +76,22 @@ class _Container:
     def cost(self) -> Cost:
         self._drain()
         io = None if self.process is None else process_io(self.process.pid)
-        usage = None if self._meter is None else self._meter.read()
+        read, written = (io.read_chars, io.written_chars) if io else (None, None)
+        if self._meter is None:
+            own = None if self.process is None else process_usage(self.process.pid)
+            return Cost(
+                cpu_s=own.cpu_s if own else None,
+                memory_peak_bytes=own.peak_resident_bytes if own else None,
+                read_bytes=read,
+                written_bytes=written,
+            )
+        usage = self._meter.read()
         return Cost(
-            cpu_s=usage.cpu_s if usage else None,
-            memory_peak_bytes=usage.memory_peak_bytes if usage else None,
-            read_bytes=io.read_chars if io else None,
-            written_bytes=io.written_chars if io else None,
-            out_of_memory=(usage.oom_kills or 0) if usage else 0,
+            cpu_s=usage.cpu_s,
+            memory_peak_bytes=usage.memory_peak_bytes,
+            read_bytes=read,
+            written_bytes=written,
+            out_of_memory=usage.oom_kills or 0,
         )
 
     def _drain(self) -> None:
@@ -126,10 +135,8 @@ class ContainerLauncher:
         self._place = place
         self._images = images
         self._containers: dict[str, _Container] = {}
-        self._created: list[str] = []
         self._stack = ExitStack()
         self._allotment = self._stack.enter_context(Allotment(ids))
-        self._seccomp = {name: seccomp(syscalls(name), platform.machine()) for name in images}
 
     def launch(self, plan: Plan) -> dict[str, Launched]:
         """Create and start all containers of a plan, side by side."""
@@ -167,9 +174,9 @@ class ContainerLauncher:
             mount_sources=volumes,
             ids=ids,
             cgroups_path=self._place.path(self._job.job_id, name),
-            seccomp=self._seccomp[name],
+            seccomp=seccomp(container.syscalls, platform.machine()),
             hostname=name,
-            rlimits=process_limits(container.limits),
+            rlimits=process_limits(container.limits, without_cgroup=not self._place.limited),
             network=network,
         )
         write_bundle(bundle, config)

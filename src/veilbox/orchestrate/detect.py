@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from veilbox.components.introduction import decode_introduction
 from veilbox.core.control import ItemDone, ItemFailed, ItemStarted, OpenItem
 from veilbox.core.detections import Detections
-from veilbox.core.errors import ProtocolError, VeilboxError
+from veilbox.core.errors import ComponentDied, ProtocolError, VeilboxError
 from veilbox.core.job import Item, Job
 from veilbox.core.plan import Plan
 from veilbox.core.stream import AnalysisView, Kind, StreamInfo
@@ -24,7 +24,7 @@ from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.report import SourceFailure
 from veilbox.orchestrate.source import open_source_file
 from veilbox.seal.canary import planted
-from veilbox.transport.messages import Boxes, End, Start
+from veilbox.transport.messages import Boxes, End, Packet, Start
 from veilbox.transport.relay import Receiver
 
 
@@ -123,27 +123,27 @@ class DetectRun:
             opening = OpenItem(item=opened.number, analysis_stride=self._stride)
             self._pod.send("ingest", opening, [source.fd])
         while opened.started is None or len(opened.ended) < len(self._receivers):
-            for _, message in self._pod.poll(self._extra):
-                self._handle(opened, message)
+            for name, message in self._pod.poll(self._extra):
+                self._handle(opened, name, message)
             for name, receiver in self._receivers.items():
                 self._receive(opened, name, receiver)
             self._progress.advance(opened.number, len(opened.found))
         self.boxes.extend(self._converted(opened))
 
-    def _handle(self, opened: _Open, message: object) -> None:
+    def _handle(self, opened: _Open, sender: str, message: object) -> None:
         match message:
-            case ItemStarted(item=opened.number):
+            case ItemStarted(item=opened.number) if sender == "ingest" and opened.started is None:
                 opened.started = message
                 self._progress.item(opened.number, len(self._job.items), opened.item.name, message.frames)
-            case ItemFailed(item=opened.number):
+            case ItemFailed(item=opened.number) if sender == "ingest":
                 raise message.failure.error(opened.item.name)
             case ItemDone():
                 pass  # the boxes edge ends in its own order
             case _:
-                raise ProtocolError("unexpected message", actual=type(message).__name__)
+                raise ProtocolError("unexpected message", where=sender, actual=type(message).__name__)
 
     def _receive(self, opened: _Open, name: str, receiver: Receiver) -> None:
-        while (message := receiver.receive()) is not None:
+        while (message := self._next(name, receiver)) is not None:
             match message:
                 case Start():
                     self._classes[name] = decode_introduction(message.info).classes
@@ -155,6 +155,12 @@ class DetectRun:
                 case _:
                     raise ProtocolError("a boxes edge carries boxes only", where=name)
 
+    def _next(self, name: str, receiver: Receiver) -> Start | Boxes | Packet | End | None:
+        try:
+            return receiver.receive()
+        except ComponentDied:
+            self._pod.died(name)  # the kernel may close a dead detector's edge before its control socket
+
     def _converted(self, opened: _Open) -> Iterator[Box]:
         started = opened.started
         if started is None:
@@ -165,7 +171,7 @@ class DetectRun:
             frame = message.sequence - started.first_sequence
             if frame < 0:
                 continue  # of an item before, which failed half-way
-            if found.classes.size and not 0 <= int(found.classes.max()) < len(self._classes[name]):
+            if found.classes.size and not 0 <= int(found.classes.max()) < len(self._classes.get(name, ())):
                 raise ProtocolError("a detector found a class that it does not have", where=name)
             for box, score, kind in zip(_upright(found, view), found.scores, found.classes, strict=True):
                 x1, y1, x2, y2 = (float(value) for value in box)
@@ -176,12 +182,12 @@ class DetectRun:
                     category=self._classes[name][int(kind)],
                     xywh=(x1, y1, x2 - x1, y2 - y1),
                     score=float(score),
-                    film=started.kind == Kind.FILM,
+                    film=started.kind is Kind.FILM,
                 )
 
     def _view(self, started: ItemStarted) -> AnalysisView:
         detection = self._job.policy.detection
-        kind = Kind(started.kind)
+        kind = started.kind
         info = StreamInfo(
             kind=kind,
             width=started.width,

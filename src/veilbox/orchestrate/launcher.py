@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from veilbox.core.isolation import Gate
@@ -72,12 +72,3 @@ class Launcher(Protocol):
 
     def stop(self) -> None:
         """End and remove everything that was launched; safe to call at any moment and twice."""
-
-
-@dataclass(kw_only=True, slots=True)
-class LaunchRecord:
-    """What a launcher notes while it starts one component."""
-
-    create_ms: float = 0.0
-    start_ns: int = 0
-    rings: dict[str, str] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from veilbox.oci.runtime.namespaces import enter_private_namespaces
 from veilbox.orchestrate.containers import ContainerLauncher
 from veilbox.orchestrate.interruption import uninterrupted
 from veilbox.orchestrate.plan import Program
+from veilbox.seal.allowlist import syscalls
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +38,13 @@ class Engine:
     def programs(self) -> dict[str, Program]:
         """What a plan needs to know of the images."""
         return {
-            name: Program(image=image.manifest, args=image.entrypoint, env=image.env)
+            name: Program(
+                image=image.manifest,
+                args=image.entrypoint,
+                env=image.env,
+                syscalls=syscalls(name),
+                model=image.model,
+            )
             for name, image in self.images.items()
         }
 
@@ -76,7 +83,7 @@ def engine(store: ImageStore, names: Sequence[str]) -> Iterator[Engine]:
 def _engine(run: RunDirectory, images: Mapping[str, RunnableImage], stack: ExitStack) -> Engine:
     place = cgroups.place()
     job = stack.enter_context(run.open_job(place))  # with its place, so that the sweep after a kill knows its cgroups
-    runtime = choose(discover(), root=job.runtime_root)
+    runtime = choose(discover(), root=job.runtime_root, limited=place.limited)
     launcher = ContainerLauncher(runtime, job, place, images, run.ids)
     stack.callback(launcher.stop)
     return Engine(job_id=job.job_id, launcher=launcher, images=images, cpus=len(os.sched_getaffinity(0)))

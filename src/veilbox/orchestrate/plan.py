@@ -25,18 +25,22 @@ RINGS = "/rings"
 
 # Measured peaks at 1920x1080 are 60 to 200 MiB (benchmarks/history); the bounds leave room for the largest picture:
 # its decoded form, its slots in the ring and one private copy.
-_PIXELS = Limits(memory_bytes=3072 * _MIB, pids=64, cpus=0)
-_DETECT = Limits(memory_bytes=1536 * _MIB, pids=64, cpus=0)
+_PIXELS = Limits(memory_bytes=3072 * _MIB, pids=32, cpus=0)
+_DETECT = Limits(memory_bytes=1536 * _MIB, pids=32, cpus=0)
 _AUDIT = Limits(memory_bytes=128 * _MIB, pids=8, cpus=0.5)
+# Libraries make threads by the number of processors: decoders one each, x264 one and a half, SVT-AV1 up to three.
+_THREADS_PER_CPU = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
-    """What an admitted image says about how it runs."""
+    """What an admitted image says about how it runs, and the system calls that its component needs."""
 
     image: Digest
     args: tuple[str, ...]
     env: tuple[str, ...]
+    syscalls: tuple[str, ...] = ()
+    model: Digest | None = None
 
 
 def detectors(policy: Policy) -> tuple[str, ...]:
@@ -109,8 +113,13 @@ def _container(name: str, program: Program, edges: Sequence[Edge], cpus: int) ->
         args=(*program.args, name),
         env=program.env,
         mounts=mounts,
-        limits=Limits(memory_bytes=limits.memory_bytes, pids=limits.pids, cpus=min(limits.cpus or cpus, cpus)),
-        syscalls=(),
+        limits=Limits(
+            memory_bytes=limits.memory_bytes,
+            pids=limits.pids + _THREADS_PER_CPU * cpus,
+            cpus=min(limits.cpus or cpus, cpus),
+        ),
+        syscalls=program.syscalls,
+        model=program.model,
     )
 
 

@@ -33,7 +33,7 @@ from veilbox.core.control import (
     ToComponent,
 )
 from veilbox.core.errors import ComponentDied, ComponentHung, IsolationError, ProtocolError, VeilboxError
-from veilbox.core.isolation import Gate, Measured, measure
+from veilbox.core.isolation import FROM_INSIDE, Gate, Measured, measure
 from veilbox.core.plan import SUPERVISOR, Plan
 from veilbox.core.policy import Policy
 from veilbox.orchestrate.interruption import uninterrupted
@@ -51,6 +51,8 @@ _START_S = 10.0
 _AT_A_LOOK = 64
 # The kernel closes a dead process's edges in an order of its own, so a neighbour may complain of it before we see it.
 _CULPRIT_S = 1.0
+# YOLO's strides go to 64; above this the least picture would be larger than most films.
+_MOST_STRIDE = 256
 _RELEASED = "Nothing unfinished was released"
 
 
@@ -162,7 +164,7 @@ class Pod:
         try:
             self.members[name].launched.control.send(message, fds)
         except ComponentDied:
-            self._died(name)
+            self.died(name)
 
     def await_ready(self) -> None:
         """Wait until every component can take its first item, then judge its walls.
@@ -226,7 +228,7 @@ class Pod:
                 ended.append(name)
         for name in ended:
             yield from self._receive(name)
-            self._died(name)
+            self.died(name)
         self._check_complaint()
         # Whatever was sent before this look has been read by now, however long ago the last one was.
         self._check_silence(before)
@@ -238,7 +240,7 @@ class Pod:
             try:
                 received = member.launched.control.receive()
             except ComponentDied:
-                self._died(name)
+                self.died(name)
             if received is None:
                 return
             member.last_seen_s = time.monotonic()
@@ -268,13 +270,24 @@ class Pod:
             case Hello() if member.hello is None and message.component == name:
                 member.hello = message
             case Probed() if member.ready is None and not member.gates:
-                member.gates = message.gates
+                member.gates = _own_gates(name, message)
             case Ready() if member.ready is None:
+                self._check_model(name, message)
                 member.ready = message
                 self._still_s = 0.0
             case _:
                 # Said again it could paint over what was measured.
                 raise ProtocolError("introduces itself twice or as another", where=name, actual=type(message).__name__)
+
+    def _check_model(self, name: str, ready: Ready) -> None:
+        """A detector runs the model that its image carries, and asks for a picture that can be made."""
+        container = self._plan.container(name)
+        if container.model is not None and ready.model != str(container.model):
+            raise ProtocolError("runs another model", where=name, expected=str(container.model), actual=ready.model)
+        if ready.classes and not 1 <= ready.stride <= _MOST_STRIDE:
+            raise ProtocolError(
+                "stride out of bounds", where=name, expected=f"1 to {_MOST_STRIDE}", actual=str(ready.stride)
+            )
 
     def _faulted(self, error: VeilboxError) -> None:
         if not isinstance(error, ComponentDied):
@@ -311,7 +324,12 @@ class Pod:
                 advice="Give a longer --deadline if the pictures are very large",
             )
 
-    def _died(self, name: str) -> NoReturn:
+    def died(self, name: str) -> NoReturn:
+        """Raise what is known of a component's end.
+
+        Raises:
+            ComponentDied: Always.
+        """
         launched = self.members[name].launched
         _await_end(launched)
         cost = launched.cost()
@@ -358,6 +376,14 @@ class Pod:
         for fd in (member.launched.control.fileno(), member.launched.fileno()):
             if fd in self._selector.get_map():
                 self._selector.unregister(fd)
+
+
+def _own_gates(name: str, message: Probed) -> tuple[Gate, ...]:
+    """The gates that a component reports; it may not report those that only the host can see."""
+    foreign = {gate.name for gate in message.gates} - FROM_INSIDE
+    if foreign:
+        raise ProtocolError("reports a gate that it cannot try", where=name, actual=", ".join(sorted(foreign)))
+    return message.gates
 
 
 def _await_end(launched: Launched) -> None:

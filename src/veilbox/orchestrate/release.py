@@ -26,6 +26,8 @@ _WINDOW = 3
 _WITNESSES = ("ingest", "anonymize", "export")
 # Who may say that a source or an output is at fault. Everybody else's failure is the job's.
 _MAY_FAIL = ("ingest", "export")
+# `core.regions.Origin` in lower case; that file needs numpy, which starting a job does not.
+_ORIGINS = frozenset({"detected", "interpolated", "extended"})
 # What ends one item of a folder. A signal or a component's failure, also errors of the tree, ends the job.
 _ITEM_FAULTS = (UsageError, InputError, OutputError)
 
@@ -57,6 +59,9 @@ class AnonymizeRun:
         self._pod = pod
         self._progress = progress
         self._stride = pod.common_stride(detectors)
+        self._classes = frozenset(
+            kind for name in detectors if (ready := pod.members[name].ready) for kind in ready.classes
+        )
         self._waiting = list(enumerate(job.items))
         self._open: dict[int, _Open] = {}
         self._vouched: list[int] = []
@@ -166,7 +171,7 @@ class AnonymizeRun:
     def _vouch(self, number: int, opened: _Open) -> None:
         """Check, freeze and hash the output, and have the audit log vouch for it."""
         try:
-            output = _checked_output(opened)
+            output = _checked_output(opened, self._classes)
         except OutputError as error:
             self._drop(number)
             self._fail(number, opened.item, error)
@@ -195,7 +200,7 @@ class AnonymizeRun:
         self._progress.done(number)
 
 
-def _checked_output(opened: _Open) -> Output:
+def _checked_output(opened: _Open, classes: frozenset[str]) -> Output:
     """The output's facts, once all witnesses agree on its frames."""
     frames = {name: done.frames for name, done in opened.done.items() if name in _WITNESSES}
     if len(set(frames.values())) != 1 or opened.started is None:
@@ -206,6 +211,9 @@ def _checked_output(opened: _Open) -> Output:
     digest, size = opened.staged.digest()
     opened.staged.sync()
     redacted = opened.done["anonymize"]
+    # These words come from where pixels are seen, and go into the report and the log: only known ones pass.
+    if not (redacted.counts.keys() <= classes and redacted.covered.keys() <= _ORIGINS):
+        raise ProtocolError("statistics with unknown words", where="anonymize")
     return Output(
         source=opened.item.name,
         path=str(opened.item.output),
@@ -217,6 +225,7 @@ def _checked_output(opened: _Open) -> Output:
         height=opened.started.height,
         counts=redacted.counts,
         covered=redacted.covered,
+        lookahead=redacted.lookahead,
     )
 
 

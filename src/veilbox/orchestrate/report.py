@@ -20,7 +20,13 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Output:
-    """One released file."""
+    """One released file.
+
+    Attributes:
+        counts: Tracks by class.
+        covered: Boxes by what put them there: detected, interpolated, extended.
+        lookahead: Frames that waited for what follows; less than the policy's where large frames left no room.
+    """
 
     source: str
     path: str
@@ -32,6 +38,7 @@ class Output:
     height: int
     counts: dict[str, int]
     covered: dict[str, int]
+    lookahead: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +58,7 @@ class SourceFailure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LatencyMs:
-    """Milliseconds of a frame from the end of its decoding to its encoding; 0 if no frame passed."""
+    """Milliseconds of a frame from the end of its decoding to its hand-over to the encoder; 0 if no frame passed."""
 
     p50: float
     p95: float

@@ -13,7 +13,6 @@ import signal
 from veilbox.core.errors import MachineError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def die_with_parent() -> None:
@@ -23,15 +22,6 @@ def die_with_parent() -> None:
         MachineError: The kernel or a filter refused.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent exits.
-
-    Raises:
-        MachineError: The kernel or a filter refused.
-    """
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _prctl(option: int, argument: int) -> None:
