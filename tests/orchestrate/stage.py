@@ -15,7 +15,7 @@ import pytest
 from veilbox.core.control import Canaries, FromComponent, Heartbeat, Hello, Probed, Ready, ToComponent
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ComponentDied, ComponentHung
-from veilbox.core.isolation import GATES, Gate
+from veilbox.core.isolation import FROM_INSIDE, GATES, Gate
 from veilbox.core.plan import Plan
 from veilbox.core.policy import Policy
 from veilbox.orchestrate import pod as pod_module
@@ -27,8 +27,10 @@ from veilbox.transport.control import ComponentControl, SupervisorControl
 NAMES = ("ingest", "detect-centerface", "anonymize", "export", "audit")
 PROGRAMS = {name: Program(image=Digest.of(name.encode()), args=("python3",), env=()) for name in NAMES}
 CANARIES = Canaries(path="/nowhere", tcp_port=1, abstract_socket="none")
-# Every gate up to level 3 held.
-GATES_HELD = tuple(Gate(name=name, tried="", found="", held=level <= 3) for name, level in GATES.items())
+# Every gate up to level 3 held, as a component reports its own, and as the observer reports the rest.
+_UP_TO_3 = [Gate(name=name, tried="", found="", held=True) for name, level in GATES.items() if level <= 3]
+GATES_HELD = tuple(gate for gate in _UP_TO_3 if gate.name in FROM_INSIDE)
+SEEN_FROM_HOST = tuple(gate for gate in _UP_TO_3 if gate.name not in FROM_INSIDE)
 # How far the clock goes at each look at it.
 TICK_S = 0.05
 
@@ -83,7 +85,7 @@ class Played:
         return self.printed
 
     def observe(self) -> tuple[Gate, ...]:
-        return ()
+        return SEEN_FROM_HOST
 
     def cost(self) -> Cost:
         return self.spent

@@ -35,6 +35,7 @@ from veilbox.core.errors import (
 )
 from veilbox.core.job import Item, Job
 from veilbox.core.policy import Policy
+from veilbox.core.stream import Kind
 from veilbox.orchestrate import release, staging
 from veilbox.orchestrate.progress import Silent
 from veilbox.orchestrate.release import AnonymizeRun
@@ -47,7 +48,7 @@ FAILED = Failure(kind="OutputError", what="disk full")
 
 
 def started(item: int) -> ItemStarted:
-    return ItemStarted(item=item, first_sequence=0, kind="film", width=64, height=48, frames=2, rotation=0)
+    return ItemStarted(item=item, first_sequence=0, kind=Kind.FILM, width=64, height=48, frames=2, rotation=0)
 
 
 def done(item: int, frames: int = 2) -> ItemDone:
