@@ -34,6 +34,10 @@ _CPU_PERIOD_US = 100_000
 # Open files: a component has three standard streams, its edges, a ring each, and the libraries it loads.
 _OPEN_FILES = 1024
 
+# The runtime sets RLIMIT_NPROC before it becomes the component's user, and then the limit counts every process and
+# thread of the person who runs veilbox: with less room, fork fails before the container exists.
+_NPROC_OF_OTHERS = 1024
+
 
 def runtime_config(
     container: Container,
@@ -91,7 +95,7 @@ def process_limits(limits: Limits, *, without_cgroup: bool = False) -> dict[str,
     """
     wanted = {"RLIMIT_NOFILE": _OPEN_FILES, "RLIMIT_CORE": 0, "RLIMIT_MSGQUEUE": 0, "RLIMIT_MEMLOCK": 0}
     if without_cgroup:
-        wanted["RLIMIT_NPROC"] = limits.pids
+        wanted["RLIMIT_NPROC"] = limits.pids + _NPROC_OF_OTHERS
     return {name: _at_most_hard(name, value) for name, value in wanted.items()}
 
 
