@@ -20,6 +20,7 @@ from veilbox.core.errors import (
     ProtocolError,
     VeilboxError,
 )
+from veilbox.core.isolation import Gate
 from veilbox.core.policy import Policy
 from veilbox.orchestrate.launcher import Cost
 from veilbox.orchestrate.pod import Pod
@@ -275,3 +276,12 @@ class TestSignals:
         finally:
             signal.signal(signal.SIGTERM, before)
         assert len(started) == 5
+
+
+def test_a_gate_that_only_the_host_can_see_is_refused(stage: Stage, clock: Clock) -> None:
+    del clock
+    claimed = Gate(name="attested", tried="", found="", held=True)
+    with pod_on(stage) as pod:
+        stage[WHO].say(Hello(component=WHO, first_ns=1, imported_ns=2), Probed(gates=(claimed,)))
+        with pytest.raises(ProtocolError, match="attested"):
+            pod.await_ready()

@@ -44,7 +44,7 @@ def run(session: Session) -> None:
     _Anonymize(session, configure, edges).run()
 
 
-class _Item:
+class Item:
     """One item on its way: frames that wait, and what was covered."""
 
     def __init__(self, start: Start, policy: Policy, threshold: float) -> None:
@@ -121,7 +121,7 @@ class _Anonymize:
         self._clean: RingProducer = clean
         self._boxes = BoxGatherer(edges.boxes_in())
         self._redactor = Redactor(configure.policy.redaction)
-        self._item: _Item | None = None
+        self._item: Item | None = None
 
     def run(self) -> None:
         """Work until the supervisor says that no more items follow."""
@@ -149,12 +149,12 @@ class _Anonymize:
         return True
 
     def _start(self, start: Start) -> None:
-        item = _Item(start, self._policy, self._boxes.threshold(self._session))
+        item = Item(start, self._policy, self._boxes.threshold(self._session))
         self._session.item, self._session.frames = start.item, 0
         self._clean.start(start.item, item.announced, item.layout.nbytes, wanted_slots=_CLEAN_SLOTS)
         self._item = item
 
-    def _current(self) -> _Item:
+    def _current(self) -> Item:
         if self._item is None:
             raise ProtocolError("a frame came before its start", where="raw")
         return self._item
@@ -177,7 +177,7 @@ class _Anonymize:
             progressed = True
         return progressed
 
-    def _push_first(self, item: _Item) -> bool:
+    def _push_first(self, item: Item) -> bool:
         sequence, frame = next(iter(item.unpushed.items()))
         if frame.frame.flags & ANALYSED:
             found = self._boxes.take(sequence)
@@ -189,7 +189,7 @@ class _Anonymize:
         item.held[sequence] = item.unpushed.pop(sequence)
         return True
 
-    def _emit(self, item: _Item, sequence: int, regions: Regions) -> None:
+    def _emit(self, item: Item, sequence: int, regions: Regions) -> None:
         frame = item.held.pop(sequence)
         pixels = frame.buffer
         if len(regions):
@@ -214,7 +214,7 @@ class _Anonymize:
         self._session.frames += 1
         self._session.beat()
 
-    def _finish(self, item: _Item) -> None:
+    def _finish(self, item: Item) -> None:
         for sequence, regions in item.tracker.flush():
             self._emit(item, sequence, regions)
         self._clean.end(item.number, aborted=False)
@@ -229,7 +229,7 @@ class _Anonymize:
         )
         self._item = None
 
-    def _abort(self, item: _Item) -> None:
+    def _abort(self, item: Item) -> None:
         for frame in (*item.held.values(), *item.unpushed.values()):
             self._raw.release(frame)
         self._clean.end(item.number, aborted=True)

@@ -1,0 +1,68 @@
+"""What anonymize makes of an item's announcement and of its frames' flags, which a hostile ingest may choose."""
+
+from __future__ import annotations
+
+import pytest
+
+from veilbox.components.anonymize import Item, bounded
+from veilbox.core.errors import ProtocolError
+from veilbox.core.policy import Detection, Keep, Policy, Tracking
+from veilbox.core.stream import AnalysisView, AudioInfo, Kind, StreamInfo
+from veilbox.transport.consumer import FrameView
+from veilbox.transport.info import decode_info, encode_info
+from veilbox.transport.messages import ANALYSED, Frame, Start
+
+AUDIO = AudioInfo(
+    codec="aac", sample_rate=48_000, channels=2, layout="stereo", time_base=(1, 48_000), extradata="c2VjcmV0"
+)
+INFO = StreamInfo(kind=Kind.FILM, width=64, height=48, pixel_format="yuv420p", audio=AUDIO)
+
+
+def _item(policy: Policy) -> Item:
+    view = AnalysisView.fit(INFO, long_side=64, stride=32)
+    start = Start(item=0, info=encode_info(INFO, view), ring_generation=1, slots=16, slot_bytes=INFO.layout.nbytes)
+    return Item(start, policy, threshold=0.2)
+
+
+def _frame(sequence: int, *, analysed: bool) -> FrameView:
+    frame = Frame(
+        sequence=sequence,
+        slot=0,
+        generation=1,
+        pts=sequence,
+        duration=1,
+        decoded_ns=0,
+        flags=ANALYSED if analysed else 0,
+    )
+    return FrameView(frame, memoryview(bytes(INFO.layout.nbytes)))
+
+
+@pytest.mark.parametrize(("keep", "expected"), [((), None), ((Keep.AUDIO,), AUDIO)])
+def test_audio_is_announced_only_if_the_policy_keeps_it(keep: tuple[Keep, ...], expected: AudioInfo | None) -> None:
+    info, _ = decode_info(_item(Policy(keep=keep)).announced)
+    assert info.audio == expected
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_frames_that_keep_the_policys_stride_are_taken(stride: int) -> None:
+    item = _item(Policy(detection=Detection(stride=stride)))
+    for sequence in range(7):
+        item.receive(_frame(sequence, analysed=sequence % stride == 0))
+    assert list(item.unpushed) == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("stride", "flags"),
+    [(1, [False]), (1, [True, False]), (3, [False]), (3, [True, True]), (3, [True, False, False, False])],
+)
+def test_a_frame_that_escapes_detection_ends_the_job(stride: int, flags: list[bool]) -> None:
+    item = _item(Policy(detection=Detection(stride=stride)))
+    for sequence, analysed in enumerate(flags[:-1]):
+        item.receive(_frame(sequence, analysed=analysed))
+    with pytest.raises(ProtocolError, match="escapes detection"):
+        item.receive(_frame(len(flags), analysed=flags[-1]))
+
+
+@pytest.mark.parametrize(("slots", "expected"), [(2, 0), (3, 1), (16, 12), (1, 0)])
+def test_look_ahead_fits_the_ring(slots: int, expected: int) -> None:
+    assert bounded(Tracking(lookahead=12), slots).lookahead == expected
