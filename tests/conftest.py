@@ -7,7 +7,7 @@ so a missing runtime or missing photographs cannot look like success.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +49,18 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"VEILBOX_REQUIRE names {', '.join(sorted(kinds))}, but the test was skipped: {reason}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def ordinary_scheduling() -> Iterator[None]:
+    """Undo what SVT-AV1 does to a process of root's: it makes the encoding thread a real-time one and leaves it so.
+
+    What that thread starts inherits it, and cgroups without real-time budget refuse such processes: every container
+    that a later test starts would fail.
+    """
+    yield
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 CONFTEST = Path(__file__).with_name("conftest.py")
@@ -64,3 +67,16 @@ def test_promises(tmp_path: Path, promise: str, summary: str, status: int) -> No
     )
     assert summary in finished.stdout + finished.stderr
     assert finished.returncode == status
+
+
+def test_first_an_encoder_makes_this_process_a_real_time_one() -> None:
+    with av.open(io.BytesIO(), "w", format="mp4") as film:
+        stream = film.add_stream("libsvtav1", rate=25)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        film.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+        film.mux(stream.encode(None))
+
+
+def test_then_it_is_an_ordinary_one_again() -> None:
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
