@@ -74,7 +74,7 @@ def test_nothing_is_installed_where_nothing_is_missing(programs: Path) -> None:
 
 
 def test_only_what_is_missing_is_asked_of_apt(programs: Path, tmp_path: Path) -> None:
-    for name in ("runc", "newuidmap", "newgidmap", "python3", "ffprobe"):
+    for name in ("runc", "newuidmap", "newgidmap", "python3", "ffprobe", "docker-registry", "skopeo", "podman"):
         (programs / name).symlink_to("/usr/bin/true")
     (programs / "apt-get").write_text(f'#!/bin/sh\necho "$DEBIAN_FRONTEND" "$@" >>{tmp_path}/asked\n')
     (programs / "sudo").write_text('#!/bin/sh\nshift\nexec "$@"\n')
@@ -83,7 +83,7 @@ def test_only_what_is_missing_is_asked_of_apt(programs: Path, tmp_path: Path) ->
     finished = _setup("packages", "test", path=str(programs))
     assert finished.returncode == 0, finished.stderr
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked == [" update -qq", "noninteractive install -qq -y --no-install-recommends crun ffmpeg"]
+    assert asked == [" update -qq", "noninteractive install -qq -y --no-install-recommends crun ffmpeg umoci"]
 
 
 def test_a_machine_without_apt_is_told_what_it_lacks(programs: Path) -> None:

@@ -9,6 +9,9 @@
     ├── OutputError           the result cannot be written                       exit 4
     ├── MachineError          this machine lacks what the job needs              exit 5
     ├── ImageError            a component image is missing, stale or not as pinned exit 6
+    │   └── RegistryError         a registry refused, or answered what the specification does not allow
+    │       ├── RegistryDenied        it wants other credentials, or more rights
+    │       └── RegistryUnavailable   it cannot be reached, is overloaded or asks to wait
     ├── IsolationError        the measured isolation is below the minimum        exit 7
     ├── ComponentError        a component broke its promise                      exit 8
     │   ├── ComponentDied         its process ended before its work
@@ -150,6 +153,26 @@ class ImageError(VeilboxError):
     exit_code = 6
     http_status = 503
     fault = Fault.MACHINE
+
+
+class RegistryError(ImageError):
+    """A registry refused a request, or answered what the distribution specification does not allow."""
+
+    http_status = 502
+
+
+class RegistryDenied(RegistryError):
+    """A registry wants other credentials, or grants these too little."""
+
+    http_status = 401
+    fault = Fault.USER
+
+
+class RegistryUnavailable(RegistryError):
+    """A registry cannot be reached, broke off, is overloaded or asks to wait longer than we do."""
+
+    http_status = 503
+    retryable = True
 
 
 class IsolationError(VeilboxError):
