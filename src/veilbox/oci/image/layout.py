@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +20,7 @@ import msgspec
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
-from veilbox.oci.image.spec import INDEX_TYPE, REF_NAME, Descriptor
+from veilbox.oci.image.spec import INDEX_TYPE, REF_NAME, SUBJECT, Descriptor
 from veilbox.oci.image.wire import MAX_JSON_BYTES, canonical, descriptor_document, parse_index
 
 _CHUNK = 1 << 20
@@ -231,9 +231,44 @@ class Layout:
         named = {**descriptor_document(manifest), "annotations": {**manifest.annotations, REF_NAME: name}}
         with locked(self._root / ".lock"):
             index = self._index_document()
-            others = [one for one in index["manifests"] if one.get("annotations", {}).get(REF_NAME) != name]
+            others = [one for one in index["manifests"] if _notes(one).get(REF_NAME) != name]
             index["manifests"] = sorted([*others, named], key=canonical)
             self._replace("index.json", canonical(index))
+
+    def attach(self, referrer: Descriptor, subject: Digest) -> None:
+        """List a manifest that speaks of another: an SBOM, a bundle. Listing it again changes nothing.
+
+        Args:
+            referrer: It; its bytes name the subject too.
+            subject: The digest of what it speaks of.
+        """
+        self._prepare()
+        entry = {**descriptor_document(referrer), "annotations": {**referrer.annotations, SUBJECT: subject.text}}
+        with locked(self._root / ".lock"):
+            index = self._index_document()
+            others = [
+                one for one in index["manifests"] if one["digest"] != referrer.digest.text or REF_NAME in _notes(one)
+            ]
+            index["manifests"] = sorted([*others, entry], key=canonical)
+            self._replace("index.json", canonical(index))
+
+    def detach(self, entries: Container[Digest]) -> None:
+        """Take referrers off the index; named entries stay, and so do the blobs until they are collected."""
+        with locked(self._root / ".lock"):
+            index = self._index_document()
+            kept = [
+                one for one in index["manifests"] if REF_NAME in _notes(one) or Digest(one["digest"]) not in entries
+            ]
+            index["manifests"] = kept
+            self._replace("index.json", canonical(index))
+
+    def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
+        """What the index lists as speaking of a manifest; each one's own `subject` is for the reader to check.
+
+        Raises:
+            ImageError: The index is unreadable.
+        """
+        return tuple(one for one in self.index() if one.annotations.get(SUBJECT) == subject.text)
 
     def sweep(self) -> None:
         """Remove blobs that a killed writer left unfinished; only for who knows that nobody writes now."""
@@ -265,3 +300,8 @@ class Layout:
 
     def _path(self, digest: Digest) -> Path:
         return self._blobs / digest.hex
+
+
+def _notes(entry: dict[str, Any]) -> dict[str, str]:
+    notes: dict[str, str] = entry.get("annotations", {})
+    return notes

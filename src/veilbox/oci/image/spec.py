@@ -22,6 +22,13 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 REF_NAME = "org.opencontainers.image.ref.name"
 TITLE = "org.opencontainers.image.title"
 
+# descriptor.md and manifest.md: a manifest that carries no image but speaks of one, its `subject`.
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+
+# Ours, on entries of index.json that are referrers: which manifest they speak of, so that none needs to be opened to
+# find them. The manifest's own `subject` decides.
+SUBJECT = "io.veilbox.subject"
+
 # Ours, on layer descriptors and in the config's labels.
 LAYER_NAME = "io.veilbox.layer"
 RECIPE_LABEL = "io.veilbox.recipe"
@@ -40,13 +47,14 @@ class Platform:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Descriptor:
-    """What a blob must be: its type, its digest and its size in bytes."""
+    """What a blob must be: its type, its digest and its size in bytes; for a referrer also what kind of thing it is."""
 
     media_type: str
     digest: Digest
     size: int
     annotations: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     platform: Platform | None = None
+    artifact_type: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +67,8 @@ class Manifest:
         config: The image configuration's descriptor.
         layers: The layers', bottom first.
         annotations: The manifest's own.
+        subject: The manifest that this one speaks of, if it is a referrer.
+        artifact_type: What kind of referrer; empty for images.
     """
 
     raw: bytes
@@ -66,6 +76,8 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: Mapping[str, str]
+    subject: Descriptor | None = None
+    artifact_type: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -36,6 +37,7 @@ class _Descriptor(msgspec.Struct, frozen=True):
     size: int
     annotations: dict[str, str] = {}
     platform: _Platform | None = None
+    artifact_type: str = msgspec.field(name="artifactType", default="")
 
     def value(self) -> Descriptor:
         if self.size < 0:
@@ -46,6 +48,7 @@ class _Descriptor(msgspec.Struct, frozen=True):
             size=self.size,
             annotations=self.annotations,
             platform=self.platform.value() if self.platform else None,
+            artifact_type=self.artifact_type,
         )
 
 
@@ -55,6 +58,8 @@ class _Manifest(msgspec.Struct, frozen=True):
     config: _Descriptor
     layers: list[_Descriptor]
     annotations: dict[str, str] = {}
+    subject: _Descriptor | None = None
+    artifact_type: str = msgspec.field(name="artifactType", default="")
 
 
 class _Execution(msgspec.Struct, frozen=True):
@@ -98,16 +103,28 @@ def parse_manifest(raw: bytes) -> Manifest:
     Raises:
         ImageError: The bytes are no manifest of an image, or of an artifact that is none.
     """
+    manifest = parse_artifact(raw)
+    _expect("config.mediaType", CONFIG_TYPE, manifest.config.media_type)
+    return manifest
+
+
+def parse_artifact(raw: bytes) -> Manifest:
+    """A manifest of anything: an image, a signature, an SBOM (manifest.md, "Guidelines for Artifact Usage").
+
+    Raises:
+        ImageError: The bytes are no manifest.
+    """
     manifest = _decode(raw, _Manifest, "image manifest")
     _expect("schemaVersion", 2, manifest.schema_version)
     _expect("mediaType", MANIFEST_TYPE, manifest.media_type)
-    _expect("config.mediaType", CONFIG_TYPE, manifest.config.media_type)
     return Manifest(
         raw=raw,
         digest=Digest.of(raw),
         config=manifest.config.value(),
         layers=tuple(layer.value() for layer in manifest.layers),
         annotations=manifest.annotations,
+        subject=manifest.subject.value() if manifest.subject else None,
+        artifact_type=manifest.artifact_type,
     )
 
 
@@ -150,6 +167,8 @@ def descriptor_document(descriptor: Descriptor) -> dict[str, object]:
         document["annotations"] = dict(descriptor.annotations)
     if descriptor.platform is not None:
         document["platform"] = {"architecture": descriptor.platform.architecture, "os": descriptor.platform.os}
+    if descriptor.artifact_type:
+        document["artifactType"] = descriptor.artifact_type
     return document
 
 
@@ -164,6 +183,42 @@ def manifest_bytes(config: Descriptor, layers: tuple[Descriptor, ...], annotatio
             "annotations": dict(annotations),
         }
     )
+
+
+def artifact_bytes(
+    artifact_type: str,
+    config: Descriptor,
+    layers: tuple[Descriptor, ...],
+    *,
+    subject: Descriptor | None = None,
+    annotations: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
+    """The canonical bytes of a manifest that is no image; with a `subject` it is that manifest's referrer.
+
+    Args:
+        artifact_type: What it is; may be empty where the configuration's type says it.
+        config: Its configuration; `{}` of the empty type if it has none.
+        layers: Its content.
+        subject: What it speaks of.
+        annotations: Its own.
+    """
+    document: dict[str, object] = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": descriptor_document(config),
+        "layers": [descriptor_document(layer) for layer in layers],
+    }
+    if artifact_type:
+        document["artifactType"] = artifact_type
+    if subject is not None:
+        document["subject"] = {
+            "mediaType": subject.media_type,
+            "digest": subject.digest.text,
+            "size": subject.size,
+        }
+    if annotations:
+        document["annotations"] = dict(annotations)
+    return canonical(document)
 
 
 _Wire = TypeVar("_Wire")
