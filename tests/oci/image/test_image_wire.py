@@ -44,7 +44,7 @@ def test_a_manifest_reads_as_it_was_written() -> None:
 
 def test_a_digest_is_of_the_bytes_that_were_read() -> None:
     # Blanks and fields that we do not know would be lost in a re-serialisation.
-    raw = json.dumps(manifest_document(subject={"of": "tomorrow"}), indent=3).encode()
+    raw = json.dumps(manifest_document(future={"of": "tomorrow"}), indent=3).encode()
     manifest = parse_manifest(raw)
     assert manifest.raw == raw
     assert manifest.digest == Digest.of(raw)
