@@ -125,17 +125,23 @@ class _Anonymize:
 
     def run(self) -> None:
         """Work until the supervisor says that no more items follow."""
-        channels = [self._raw.channel, *self._boxes.channels]
         while not self._session.finishing:
             progressed = self._boxes.receive()
             progressed |= self._receive_raw()
             progressed |= self._advance()
             if not progressed:
-                self._session.wait(readable=channels)
+                # A channel that is not read now must not end the wait, or the wait would spin.
+                raw = [] if self._ending else [self._raw.channel]
+                self._session.wait(readable=[*raw, *self._boxes.channels])
+
+    @property
+    def _ending(self) -> bool:
+        """Whether the next item waits until this one's boxes are in."""
+        return self._item is not None and self._item.ended is not None
 
     def _receive_raw(self) -> bool:
-        if self._item is not None and self._item.ended is not None:
-            return False  # the next item waits until this one's boxes are in
+        if self._ending:
+            return False
         message = self._raw.receive()
         match message:
             case None:

@@ -16,6 +16,7 @@ from veilbox.core.policy import Policy
 from veilbox.media.encoder import Encoder, open_encoder
 from veilbox.media.source import AudioPacket
 from veilbox.metrics.histogram import Histogram
+from veilbox.transport.channel import Channel
 from veilbox.transport.consumer import FrameView, RingConsumer
 from veilbox.transport.info import decode_info
 from veilbox.transport.messages import End, Packet, Start
@@ -85,10 +86,15 @@ class _Export:
 
     def run(self) -> None:
         """Work until the supervisor says that no more items follow."""
-        channels = [self._ring.channel] if self._audio is None else [self._ring.channel, self._audio.channel]
         while not self._session.finishing:
             if not (self._video_step() or self._audio_step()):
-                self._session.wait(readable=channels)
+                self._session.wait(readable=self._awaited())
+
+    def _awaited(self) -> list[Channel]:
+        """What the steps read now; a channel that they leave alone would end every wait at once."""
+        video = [] if self._video_end is not None else [self._ring.channel]
+        audio = [self._audio.channel] if self._audio is not None and self._audio_open else []
+        return video + audio
 
     def _video_step(self) -> bool:
         if self._video_end is not None:
