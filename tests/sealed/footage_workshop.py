@@ -30,8 +30,10 @@ def tool(*command: str | Path) -> str:
 def film(path: Path, *arguments: str, size: str = "320x240", rate: str = "25", seconds: str = "1") -> None:
     """A test film; `arguments` go behind the input."""
     form = () if "-pix_fmt" in arguments else ("-pix_fmt", "yuv420p")
-    # testsrc2 draws even sizes only.
-    source = f"testsrc2=size=642x452:rate={rate}:duration={seconds},format=yuv444p,scale={size.replace('x', ':')}"
+    width, height = (int(side) for side in size.split("x"))
+    # testsrc2 draws even sizes only, and scaling would make up a sample aspect ratio.
+    odd = f",format=yuv444p,scale={width}:{height},setsar=1" if width % 2 or height % 2 else ""
+    source = f"testsrc2=size={width + width % 2}x{height + height % 2}:rate={rate}:duration={seconds}{odd}"
     tool("ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source, *form, *arguments, f"file:{path}")
 
 
@@ -45,10 +47,14 @@ def probe(path: Path, *shown: str) -> dict[str, Any]:
 
 def frame_times(path: Path) -> list[Fraction]:
     """When each frame of the first video stream shows, in seconds, exactly, in the order of showing."""
-    entries = "stream=time_base:frame=best_effort_timestamp"
-    shown = probe(path, "-select_streams", "v:0", "-show_entries", entries)
-    base = Fraction(shown["streams"][0]["time_base"])
-    return [frame["best_effort_timestamp"] * base for frame in shown["frames"]]
+    asked = ("-select_streams", "v:0", "-show_entries")
+    if path.suffix == ".avi":  # one clock, that of decoding; frames show in the same instants, in their own order
+        shown = probe(path, *asked, "stream=time_base:packet=dts")
+        ticks = sorted(packet["dts"] for packet in shown["packets"])
+    else:
+        shown = probe(path, *asked, "stream=time_base:frame=best_effort_timestamp")
+        ticks = [frame["best_effort_timestamp"] for frame in shown["frames"]]
+    return [tick * Fraction(shown["streams"][0]["time_base"]) for tick in ticks]
 
 
 def digest(path: Path) -> str:

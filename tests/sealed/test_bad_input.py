@@ -305,7 +305,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory, veilbox: RunVeilbox) -> Iter
     (folder / "link.png").symlink_to(folder / "good.png")
     (folder / "dangling.png").symlink_to(root / "nowhere.png")
     before = _digests(folder)
-    run = veilbox("anonymize", folder, "-o", output, "--json", timeout_s=170)
+    run = veilbox("anonymize", folder, "-o", output, "--film-side", "64", "--json", timeout_s=170)
     yield Mixed(
         folder=folder, output=output, status=run.status, stderr=run.stderr, report=json.loads(run.stdout), before=before
     )
