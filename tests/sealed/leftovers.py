@@ -24,13 +24,16 @@ class Leftovers:
     @classmethod
     def here(cls) -> Leftovers:
         """Look now."""
-        jobs = {job for root in _run_roots() for job in (root / "jobs").glob("*")}
-        living = {job.name for job in jobs if _locked(job)}
+        # Of other people's jobs, one may end and another begin while we look.
+        living = _living_jobs()
+        groups = [str(path) for path in _cgroups()]
+        folders = {job for root in _run_roots() for job in (root / "jobs").glob("*")}
+        living |= _living_jobs()
         return cls(
             processes=frozenset(pid for pid in components() if not _supervised(pid)),
-            cgroups=frozenset(str(path) for path in _cgroups() if not any(job in str(path) for job in living)),
+            cgroups=frozenset(path for path in groups if not any(job in path for job in living)),
             mounts=_mounts(),
-            run_folders=frozenset(str(job) for job in jobs if job.name not in living),
+            run_folders=frozenset(str(job) for job in folders if job.name not in living),
         )
 
     def __sub__(self, before: Leftovers) -> list[str]:
@@ -86,6 +89,10 @@ def _mounts() -> frozenset[str]:
 
 def _run_roots() -> tuple[Path, ...]:
     return Path("/run/veilbox"), Path(f"/dev/shm/veilbox-{os.geteuid()}")  # noqa: S108 - looked at only
+
+
+def _living_jobs() -> set[str]:
+    return {job.name for root in _run_roots() for job in (root / "jobs").glob("*") if _locked(job)}
 
 
 def _locked(job: Path) -> bool:
