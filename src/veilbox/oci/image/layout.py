@@ -12,7 +12,7 @@ import io
 import os
 import tempfile
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -119,6 +119,17 @@ class BlobWriter:
         self._size += len(chunk)
         return self._file.write(chunk)
 
+    def recount(self, limit: int) -> None:
+        """Hash what the file holds already, so that writing goes on behind it; more than `limit` bytes are dropped.
+
+        The file must be open for reading too.
+        """
+        while self._size < limit and (chunk := self._file.read(min(_CHUNK, limit - self._size))):
+            self._hash.update(chunk)
+            self._size += len(chunk)
+        self._file.truncate(self._size)
+        self._file.seek(self._size)
+
     @property
     def digest(self) -> Digest:
         """Of all that was written so far."""
@@ -128,6 +139,24 @@ class BlobWriter:
     def size(self) -> int:
         """Bytes written so far."""
         return self._size
+
+
+class _Finished(BlobWriter):
+    """A blob that somebody else completed: it counts as written, and nothing is left to write."""
+
+    def __init__(self, file: IO[bytes], descriptor: Descriptor) -> None:
+        super().__init__(file)
+        self._descriptor = descriptor
+
+    @property
+    def digest(self) -> Digest:
+        """What it is."""
+        return self._descriptor.digest
+
+    @property
+    def size(self) -> int:
+        """Its whole size."""
+        return self._descriptor.size
 
 
 class Layout:
@@ -167,15 +196,52 @@ class Layout:
         with tempfile.NamedTemporaryFile(dir=self._incoming, delete=False) as file:
             unfinished = Path(file.name)
             try:
+                _hold(file)
                 blob = BlobWriter(file)
                 yield blob
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
-                durable_rename(unfinished, self._path(blob.digest))
+                self._finish(file, blob.digest)
             except BaseException:
                 unfinished.unlink(missing_ok=True)
                 raise
+
+    @contextmanager
+    def receiving(self, descriptor: Descriptor) -> Iterator[BlobWriter]:
+        """Write a blob of known digest, from where an earlier attempt broke off; it is in the layout at the end.
+
+        Others who receive the same blob wait for this one's end. What was written stays for the next attempt when the
+        block ends with an error, unless the bytes are wrong.
+
+        Args:
+            descriptor: What the bytes must be.
+
+        Yields:
+            A writer whose `size` is where to go on; the whole size if somebody else finished the blob meanwhile.
+
+        Raises:
+            ImageError: The bytes are not what the descriptor says; they are thrown away.
+        """
+        self._prepare()
+        path = self._incoming / f"{descriptor.digest.hex}.part"
+        with _held_open(path) as file:
+            if self.has(descriptor):  # whoever held the lock before us finished it
+                path.unlink(missing_ok=True)
+                yield _Finished(file, descriptor)
+                return
+            blob = BlobWriter(file)
+            blob.recount(descriptor.size)
+            yield blob
+            try:
+                _compare(blob, descriptor)
+            except ImageError:
+                path.unlink(missing_ok=True)
+                raise
+            self._finish(file, descriptor.digest)
+
+    def _finish(self, file: IO[bytes], digest: Digest) -> None:
+        file.flush()
+        os.fchmod(file.fileno(), 0o644)
+        os.fsync(file.fileno())
+        durable_rename(Path(file.name), self._path(digest))
 
     def open(self, descriptor: Descriptor) -> VerifiedReader:
         """Open a blob for verified reading.
@@ -270,10 +336,42 @@ class Layout:
         """
         return tuple(one for one in self.index() if one.annotations.get(SUBJECT) == subject.text)
 
-    def sweep(self) -> None:
-        """Remove blobs that a killed writer left unfinished; only for who knows that nobody writes now."""
+    def forget(self, name: str) -> bool:
+        """Take a name off the index; its content stays until it is collected.
+
+        Returns:
+            Whether the index had it.
+        """
+        self._prepare()
+        with locked(self._root / ".lock"):
+            index = self._index_document()
+            kept = [one for one in index["manifests"] if _notes(one).get(REF_NAME) != name]
+            found = len(kept) != len(index["manifests"])
+            if found:
+                index["manifests"] = kept
+                self._replace("index.json", canonical(index))
+        return found
+
+    def blobs(self) -> Iterator[tuple[Digest, int]]:
+        """Every blob with its size in bytes, in no order."""
+        with suppress(FileNotFoundError):
+            for entry in os.scandir(self._blobs):
+                with suppress(ImageError, FileNotFoundError):  # no blob's name, or collected meanwhile
+                    yield Digest(f"sha256:{entry.name}"), entry.stat().st_size
+
+    def remove(self, digest: Digest) -> None:
+        """Remove a blob; only for who knows that nobody needs it (`garbage`)."""
+        self._path(digest).unlink(missing_ok=True)
+
+    def sweep(self, *, resumable: bool = False) -> None:
+        """Remove what killed writers left unfinished; what is being written is locked and stays.
+
+        Args:
+            resumable: Also what another attempt could go on with.
+        """
         for left in self._incoming.glob("*"):
-            left.unlink(missing_ok=True)
+            if resumable or left.suffix != ".part":
+                _remove_unheld(left)
 
     def _index_document(self) -> dict[str, Any]:
         try:
@@ -292,6 +390,7 @@ class Layout:
 
     def _replace(self, name: str, content: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=self._incoming, delete=False) as file:
+            _hold(file)
             file.write(content)
             file.flush()
             os.fchmod(file.fileno(), 0o644)
@@ -300,6 +399,46 @@ class Layout:
 
     def _path(self, digest: Digest) -> Path:
         return self._blobs / digest.hex
+
+
+def _hold(file: IO[bytes]) -> None:
+    """Lock an unfinished file for as long as it is open, so that a sweep sees that its writer lives."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+
+
+@contextmanager
+def _held_open(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading and appending, alone; made if need be."""
+    while True:
+        with path.open("a+b") as file:
+            _hold(file)
+            if _still_named(file, path):
+                file.seek(0)
+                yield file
+                return
+
+
+def _still_named(file: IO[bytes], path: Path) -> bool:
+    """Whether a file has its name still: whoever held it before may have renamed or removed it."""
+    try:
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _remove_unheld(path: Path) -> None:
+    with suppress(FileNotFoundError), path.open("rb") as file, suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+
+
+def _compare(blob: BlobWriter, descriptor: Descriptor) -> None:
+    for what, expected, actual in (
+        ("size", str(descriptor.size), str(blob.size)),
+        ("content", descriptor.digest.text, blob.digest.text),
+    ):
+        if expected != actual:
+            raise ImageError(f"blob has the wrong {what}", expected=expected, actual=actual, advice="Fetch it again")
 
 
 def _notes(entry: dict[str, Any]) -> dict[str, str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import MachineError
 from veilbox.oci.image.layout import Layout
-from veilbox.oci.image.unpack import UNFINISHED, layer_path
+from veilbox.oci.image.unpack import UNFINISHED, held_folder, layer_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,11 @@ class ImageStore:
         return layer_path(self.layers, diff_id)
 
     def sweep(self) -> None:
-        """Remove what a killed build left unfinished; only for who holds the build's lock."""
+        """Remove what killed builds and pulls left unfinished; what living ones work on is locked and stays."""
         self.layout.sweep()
         for left in self.layers.glob(f"sha256/{UNFINISHED}*"):
-            shutil.rmtree(left, ignore_errors=True)
+            with suppress(BlockingIOError, FileNotFoundError), held_folder(left, wait=False):
+                shutil.rmtree(left, ignore_errors=True)
 
     def prepare(self) -> None:
         """Make the folders; they may be searched by everybody, as the runtimes of unprivileged users must.

@@ -7,6 +7,7 @@ made. Source: OCI image-spec 1.1.1, layer.md; umoci's and containerd's histories
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
@@ -14,8 +15,8 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -122,14 +123,34 @@ def unpack_layer(layout: Layout, descriptor: Descriptor, diff_id: Digest, layers
     _make_public(target.parent)
     private = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=target.parent))
     try:
-        root = private / "root"
-        root.mkdir()
-        with layout.open(descriptor) as blob:
-            _verify(diff_id, _extract_blob(blob, root, bounds))
-        _publish(root, target)
+        with held_folder(private):
+            root = private / "root"
+            root.mkdir()
+            with layout.open(descriptor) as blob:
+                _verify(diff_id, _extract_blob(blob, root, bounds))
+            _publish(root, target)
     finally:
         shutil.rmtree(private, ignore_errors=True)
     return target
+
+
+@contextmanager
+def held_folder(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Lock a folder for as long as the block or the process lives, so that a sweep sees that its maker does.
+
+    Args:
+        folder: It.
+        wait: Whether to wait for another holder.
+
+    Raises:
+        BlockingIOError: Another holds it, and waiting is not wanted.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _make_public(folder: Path) -> None:

@@ -1,0 +1,151 @@
+"""Removing what no image needs and nobody uses, at any time and under any crash.
+
+The index is written first and content removed after it, each by one rename or unlink, so whatever a crash leaves
+unfinished is only more garbage. An image that cannot be read stops the collection: what it needs is not known.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from veilbox.core.digest import Digest
+from veilbox.oci.image.layout import locked
+from veilbox.oci.image.lease import collecting, leased
+from veilbox.oci.image.links import unpacked_layers, walk
+from veilbox.oci.image.spec import CONFIG_TYPE, REF_NAME, SUBJECT, Descriptor
+from veilbox.oci.image.store import ImageStore
+from veilbox.oci.image.usage import disk_bytes
+
+_REMOVING = ".removing-"
+_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+# Names that speak of a manifest by its digest: the referrers tag, and cosign's signatures, attestations and SBOMs.
+COMPANION = re.compile(r"sha256-(?P<hex>[0-9a-f]{64})(?:\.(?:sig|att|sbom))?", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """What was removed, or would be.
+
+    Attributes:
+        blobs: Blobs, by digest.
+        layers: Unpacked layers, by the digest of their tar.
+        blob_bytes: Bytes of the blobs.
+        layer_bytes: Bytes that the layers took on disk.
+    """
+
+    blobs: tuple[Digest, ...]
+    layers: tuple[Digest, ...]
+    blob_bytes: int
+    layer_bytes: int
+
+
+@dataclass
+class Reachable:
+    """What a store's index leads to.
+
+    Attributes:
+        blobs: Manifests, configurations and layers.
+        layers: Unpacked layers, by the digest of their tar.
+    """
+
+    blobs: set[Digest] = field(default_factory=set)
+    layers: set[Digest] = field(default_factory=set)
+
+    def add(self, store: ImageStore, root: Descriptor) -> None:
+        """Everything below a manifest or index.
+
+        Raises:
+            ImageError: A document is missing or damaged.
+        """
+        for document, links in walk(store.layout, root):
+            self.blobs |= {document.digest, *(blob.digest for blob in links.blobs)}
+            for blob in links.blobs:
+                if blob.media_type == CONFIG_TYPE:
+                    self.layers |= set(unpacked_layers(store.layout.read(blob)))
+
+
+def reachable(store: ImageStore) -> tuple[Reachable, tuple[Descriptor, ...]]:
+    """What the index leads to, and its entries that speak of nothing that is there any more.
+
+    Raises:
+        ImageError: The index or a document is missing or damaged.
+    """
+    found = Reachable()
+    waiting = list(store.layout.index())
+    while True:
+        ready = [entry for entry in waiting if _wanted(entry, found)]
+        if not ready:
+            return found, tuple(waiting)
+        for entry in ready:
+            found.add(store, entry)
+        waiting = [entry for entry in waiting if not _wanted(entry, found)]
+
+
+def collect(store: ImageStore, *, dry_run: bool = False) -> Collected:
+    """Remove blobs and unpacked layers that neither the index nor a living process needs.
+
+    Waits for a build to end. Jobs and pulls go on meanwhile: what they use is leased.
+
+    Args:
+        store: The store.
+        dry_run: Only say what would go.
+
+    Raises:
+        ImageError: The index or an image is damaged; nothing was removed.
+    """
+    store.prepare()
+    with locked(store.root / ".build.lock"), collecting(store.root):
+        kept, stale = reachable(store)
+        used = leased(store.root)
+        blobs = {digest: size for digest, size in store.layout.blobs() if digest not in kept.blobs | used}
+        layers = {digest: disk_bytes(path) for digest, path in _unpacked(store) if digest not in kept.layers | used}
+        if not dry_run:
+            _remove(store, stale, blobs, layers)
+    return Collected(
+        blobs=tuple(blobs), layers=tuple(layers), blob_bytes=sum(blobs.values()), layer_bytes=sum(layers.values())
+    )
+
+
+def _remove(
+    store: ImageStore, stale: tuple[Descriptor, ...], blobs: dict[Digest, int], layers: dict[Digest, int]
+) -> None:
+    for entry in stale:
+        if REF_NAME in entry.annotations:
+            store.layout.forget(entry.annotations[REF_NAME])
+    unnamed = {entry.digest for entry in stale if REF_NAME not in entry.annotations}
+    if unnamed:
+        store.layout.detach(unnamed)
+    for digest in layers:  # before the blobs: a layer without its blob is more than a blob without its layer
+        _remove_tree(store.layer(digest))
+    for digest in blobs:
+        store.layout.remove(digest)
+    store.layout.sweep(resumable=True)
+    for left in (store.layers / "sha256").glob(f"{_REMOVING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _wanted(entry: Descriptor, found: Reachable) -> bool:
+    """Named entries are wanted; what speaks of another manifest is wanted with it."""
+    name = entry.annotations.get(REF_NAME, "")
+    companion = COMPANION.fullmatch(name)
+    subject = f"sha256:{companion['hex']}" if companion else entry.annotations.get(SUBJECT) if not name else None
+    return subject is None or Digest(subject) in found.blobs
+
+
+def _unpacked(store: ImageStore) -> Iterator[tuple[Digest, Path]]:
+    for path in (store.layers / "sha256").glob("*"):
+        if _HEX.fullmatch(path.name):
+            yield Digest(f"sha256:{path.name}"), path
+
+
+def _remove_tree(path: Path) -> None:
+    """A name that promises a whole layer never stands for half of one."""
+    doomed = path.with_name(f"{_REMOVING}{secrets.token_hex(8)}")
+    path.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
