@@ -58,11 +58,14 @@ def _bind(path: str, root: Path, flags: int = 0) -> None:
         _mount("", target, "", _REMOUNT | _BIND | flags)
 
 
+# Asked while this process may still read its own interpreter, which can lie in a home folder.
+_OWN = {sys.base_prefix, sys.prefix, str(Path(veilbox.__file__).parents[1]), *sysconfig.get_paths().values()}
+
+
 def _build(root: Path, up: frozenset[str]) -> None:
     """A root with the interpreter's own folders, /proc, /dev and one writable volume."""
     _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, "mode=777")
-    own = {sys.base_prefix, sys.prefix, str(Path(veilbox.__file__).parents[1]), *sysconfig.get_paths().values()}
-    for path in sorted(path for path in own | {"/usr/lib"} if Path(path).is_dir()):
+    for path in sorted(path for path in _OWN | {"/usr/lib"} if Path(path).is_dir()):
         _bind(path, root, _RDONLY | _NOSUID | _NODEV)
     for name in ("lib", "lib64"):
         if Path("/", name).is_symlink() and not (root / name).exists():
