@@ -5,6 +5,8 @@ Every hostile play runs where outputs have hidden names, so that one left behind
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +39,8 @@ from veilbox.core.job import Item, Job
 from veilbox.core.policy import Policy
 from veilbox.core.stream import Kind
 from veilbox.orchestrate import release, staging
+from veilbox.orchestrate.audit_log import LogFolder
+from veilbox.orchestrate.audit_trail import AuditTrail
 from veilbox.orchestrate.progress import Silent
 from veilbox.orchestrate.release import AnonymizeRun
 
@@ -100,7 +104,7 @@ class Play:
         for message, _ in heard:
             assert isinstance(message, Append)
             assert [path.name for path in self.folder.iterdir() if not path.name.startswith(".")] == []
-            self.entries.append(message.entry)
+            self.entries.extend(message.entries)
             self.stage["audit"].say(Appended(index=7, digest="sha256:00"))
 
     def honest(self) -> Iterator[None]:
@@ -192,7 +196,8 @@ def run(play: Play, script: Iterator[None], *, items: int = 1, collected: bool =
     with pod_on(play.stage, POLICY) as pod:
         play.stage.enter()
         pod.await_ready()
-        ran = AnonymizeRun(job, pod, Director(play.stage, script), (DETECT,))
+        trail = AuditTrail(pod, LogFolder(root=play.folder, names=bytes(32)), "0", POLICY)
+        ran = AnonymizeRun(job, pod, trail, Director(play.stage, script), (DETECT,))
         ran.run()
         for name, actor in play.stage.actors.items():
             if actor.status is None:
@@ -210,8 +215,11 @@ def test_what_all_vouch_for_is_released(play: Play) -> None:
     assert (play.folder / "out0.mp4").read_bytes() == b"clean"
     assert names(play) == ["out0.mp4"]
     assert [output.frames for output in ran.outputs] == [2]
-    assert ran.outputs[0].digest in play.entries[0]
-    assert "out0" not in play.entries[0]
+    source, released = (json.loads(entry) for entry in play.entries)
+    assert source["digest"] == released["input"] == f"sha256:{hashlib.sha256(b'raw').hexdigest()}"
+    assert released["digest"] == ran.outputs[0].digest
+    assert ran.outputs[0].audit_index == 7
+    assert "out0" not in "".join(play.entries)
 
 
 # Play -> the error that ends the job, and what its message says.

@@ -55,6 +55,7 @@ def report() -> Report:
                 counts={},
                 covered={},
                 lookahead=12,
+                audit_index=5,
             ),
         ),
         failures=(SourceFailure(source="x", error="SourceCorrupt", message="m", exit_code=3),),
@@ -75,7 +76,9 @@ def report() -> Report:
         runtime="crun",
         kernel="6",
         policy=Policy(),
-        audit=AuditReference(index=0, digest="sha256:0"),
+        audit=AuditReference(
+            origin="o", key="k", first=0, index=6, leaf="sha256:0", size=7, checkpoint="o\n7\n", proof=("AA==",)
+        ),
     )
 
 

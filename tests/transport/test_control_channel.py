@@ -29,9 +29,13 @@ from veilbox.core.control import (
     ItemDone,
     ItemFailed,
     ItemStarted,
+    LogOpened,
     OpenItem,
+    OpenLog,
     Probed,
     Ready,
+    Seal,
+    Sealed,
     ToComponent,
 )
 from veilbox.core.errors import ComponentDied, ComponentHung, Failure, ProtocolError
@@ -53,7 +57,16 @@ CONFIGURE = Configure(
     ring_bytes=1 << 28,
 )
 FAILURE = Failure(kind="SourceCorrupt", what="cut short", expected="300 frames", actual="7", advice="Copy it again")
-TO_COMPONENT: list[ToComponent] = [CONFIGURE, OpenItem(item=3, suffix="mp4"), Append(entry="{}"), Finish()]
+TO_COMPONENT: list[ToComponent] = [
+    CONFIGURE,
+    OpenItem(item=3, suffix="mp4"),
+    OpenLog(first=7),
+    Append(entries=("{}", "{}")),
+    Seal(),
+    Finish(),
+]
+# Messages with descriptors, and how many.
+HANDED = {Configure: 2, OpenLog: 4, Seal: 1}
 FROM_COMPONENT: list[FromComponent] = [
     Hello(component="ingest", first_ns=1, imported_ns=2),
     Probed(gates=(Gate(name="dns", tried="a query", found="EPERM", held=True),)),
@@ -62,7 +75,9 @@ FROM_COMPONENT: list[FromComponent] = [
     ItemStarted(item=0, first_sequence=0, kind="film", width=1, height=2, frames=3, rotation=90),
     ItemDone(item=0, frames=3, counts={"face/0": 2}, covered={"detected": 4}, latency_us=((10, 2), (20, 1))),
     ItemFailed(item=0, failure=FAILURE),
+    LogOpened(key="veilbox/audit+00+AQ==", size=0, recovered_bytes=0),
     Appended(index=0, digest="sha256:00"),
+    Sealed(origin="o", first=0, index=1, leaf="sha256:00", size=2, checkpoint="o\n2\n", proof=("AA==",)),
     Finished(),
     Faulted(failure=FAILURE),
 ]
@@ -99,7 +114,7 @@ def test_every_message_is_in_these_tables() -> None:
 @pytest.mark.parametrize("message", TO_COMPONENT, ids=lambda message: type(message).__name__)
 def test_to_a_component(message: ToComponent, ends: Ends) -> None:
     supervisor, component = ends
-    handed = [os.open(os.devnull, os.O_RDONLY) for _ in range(2 if isinstance(message, Configure) else 0)]
+    handed = [os.open(os.devnull, os.O_RDONLY) for _ in range(HANDED.get(type(message), 0))]
     supervisor.send(message, handed)
     received = component.receive()
     assert received is not None
@@ -271,7 +286,7 @@ def test_what_was_said_before_the_end_is_heard(ends: Ends) -> None:
 
 def test_a_peer_that_does_not_read_is_hung(ends: Ends) -> None:
     supervisor, _ = ends
-    entry = Append(entry="x" * 100_000)
+    entry = Append(entries=("x" * 100_000,))
     with pytest.raises(ComponentHung, match="detect-face"):
         _send_for_ever(supervisor, entry)
 
@@ -290,7 +305,7 @@ def test_our_own_faults(ends: Ends) -> None:
     with pytest.raises(LocalProtocolError):
         component.send(Finished(), [0])
     with pytest.raises(LocalProtocolError):
-        supervisor.send(Append(entry="x" * MAX_CONTROL_BYTES))
+        supervisor.send(Append(entries=("x" * MAX_CONTROL_BYTES,)))
     with pytest.raises(LocalProtocolError):
         supervisor.send(OpenItem(item=0), [10_000])
     assert supervisor.fileno() >= 0

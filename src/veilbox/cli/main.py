@@ -23,7 +23,7 @@ example:
 exit status:
   0 done, 2 wrong request, 3 source at fault, 4 output cannot be written, 5 machine lacks something,
   6 image missing or stale, 7 isolation below the minimum, 8 a component failed, 9 some sources of several failed,
-  130 interrupted
+  10 audit log not as signed, 130 interrupted
 """
 
 

@@ -1,101 +1,163 @@
-"""audit: the only writer of the log. It sees numbers and digests, never pixels or file names.
+"""audit: the only holder of the log and its key. It sees numbers and digests, never pixels.
 
-Each line is one entry with the digest of the line before it, so that an entry cannot be changed, removed or put
-elsewhere without breaking every later one. An entry counts once it is on stable storage.
+An entry counts once a checkpoint that covers it is on stable storage; only then is it acknowledged.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import hashlib
-import json
 import os
+import secrets
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from veilbox.audit.checkpoint import verifier_key
+from veilbox.audit.entry import AnyEntry, checked_entry
+from veilbox.audit.files import DescriptorFile
+from veilbox.audit.log import Acknowledged, Log, LogFiles
+from veilbox.audit.signing import SigningKey
+from veilbox.audit.statement import Told, base64_hashes, envelope
 from veilbox.components.session import Session
-from veilbox.core.control import Append, Appended, Ready
-from veilbox.core.errors import OutputError, ProtocolError
+from veilbox.core.control import Append, Appended, LogOpened, OpenLog, Ready, Seal, Sealed
+from veilbox.core.errors import LogError, OutputError, ProtocolError
 
-# The longest entry: a job's report in numbers is a few kilobytes.
-_MAX_LINE = 1 << 20
-# What stands for the line before the first.
-GENESIS = "sha256:" + "0" * 64
+# `PRIVATE+KEY+name+id+key` of the longest name is below this.
+_MAX_KEY_BYTES = 1024
+_ORIGIN = "veilbox/audit/"
 
 
 def run(session: Session) -> None:
     """Append entries until the supervisor finishes."""
-    session.configure()
+    configured, _ = session.configure()
     session.send(Ready(ready_ns=time.monotonic_ns()))
-    log: int | None = None
+    keeper: _Keeper | None = None
     for message, fds in session.messages():
-        if not isinstance(message, Append):
-            raise ProtocolError("audit takes entries only", actual=type(message).__name__)
-        if fds:
-            log = fds[0]
-        if log is None:
-            raise ProtocolError("the first entry must bring the log")
-        index, digest = append(log, message.entry)
-        session.send(Appended(index=index, digest=digest))
+        match message:
+            case OpenLog() if keeper is None:
+                keeper = _Keeper(message, fds, names=configured.policy.log_names)
+                session.send(keeper.opened())
+            case Append() if keeper is not None:
+                session.send(keeper.append(message.entries))
+            case Seal() if keeper is not None:
+                session.send(keeper.seal(fds[0]))
+            case _:
+                raise ProtocolError("not what audit takes now", actual=type(message).__name__)
 
 
-def append(log: int, entry: str) -> tuple[int, str]:
-    """Add one entry durably.
+class _Keeper:
+    """The open log of one job.
 
     Args:
-        log: Descriptor open for reading and appending; jobs that run at the same time take turns by its lock.
-        entry: A JSON object.
+        message: Which segment it is.
+        fds: Entries, tree, checkpoints and key, in this order.
+        names: Whether the policy lets the log hold file names.
+    """
 
-    Returns:
-        The entry's index from 0, and the digest of its line.
+    def __init__(self, message: OpenLog, fds: Sequence[int], *, names: bool) -> None:
+        entries, tree, self._checkpoints, key = fds
+        self._names = names
+        self._told = Told()
+        self._first: int | None = None
+        self._last = (0, b"")
+        files = LogFiles(
+            entries=DescriptorFile(entries),
+            tree=DescriptorFile(tree),
+            checkpoints=DescriptorFile(self._checkpoints),
+            first=message.first,
+        )
+        with self._turn():
+            self._key = _key(key, fresh=not files.checkpoints.size() and not files.tree.size())
+            self._log = Log(files, self._key)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Jobs that run at the same time take turns."""
+        fcntl.flock(self._checkpoints, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._checkpoints, fcntl.LOCK_UN)
+
+    def opened(self) -> LogOpened:
+        """What the log is."""
+        key = verifier_key(self._key.name, self._key.public)
+        return LogOpened(key=key, size=self._log.size, recovered_bytes=self._log.recovered_bytes)
+
+    def append(self, texts: Sequence[str]) -> Appended:
+        """Add entries, all or none."""
+        lines = [text.encode() for text in texts]
+        entries = [checked_entry(line, names=self._names) for line in lines]
+        if not lines:
+            raise ProtocolError("no entry")
+        with self._turn():
+            done = self._log.append(lines)
+        self._remember(entries, done)
+        return Appended(index=done.first + len(lines) - 1, digest=f"sha256:{done.leaves[-1].hex()}")
+
+    def _remember(self, entries: Sequence[AnyEntry], done: Acknowledged) -> None:
+        for entry in entries:
+            self._told.take(entry)
+        self._first = done.first if self._first is None else self._first
+        self._last = done.first + len(entries) - 1, done.leaves[-1]
+
+    def seal(self, attestation: int) -> Sealed:
+        """Prove the job's last entry, and attest the job if it released anything.
+
+        Args:
+            attestation: Descriptor of an empty file for the envelope; closed here.
+        """
+        with self._turn():
+            self._log.refresh()
+            note, size = self._log.note.decode(), self._log.size
+            index, leaf = self._last
+            proof = base64_hashes(self._log.proof(index))
+        where: dict[str, object] = {"origin": self._key.name, "first": self._first, "last": index, "checkpoint": note}
+        if self._told.ended and self._told.outputs:
+            _write(attestation, envelope(self._told, log=where, signer=self._key))
+        os.close(attestation)
+        return Sealed(
+            origin=self._key.name,
+            first=self._first or 0,
+            index=index,
+            leaf=f"sha256:{leaf.hex()}",
+            size=size,
+            checkpoint=note,
+            proof=tuple(proof),
+        )
+
+
+def _key(fd: int, *, fresh: bool) -> SigningKey:
+    """The log's key; made here if the log is new. The descriptor is closed as soon as it is read.
 
     Raises:
-        OutputError: The log's end is not a whole line, or it cannot be written.
+        LogError: The key is missing or damaged.
     """
-    fcntl.flock(log, fcntl.LOCK_EX)
     try:
-        index, previous = _last(log)
-        record = {"entry": json.loads(entry), "index": index, "previous": previous}
-        line = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
-        _write(log, line)
-        return index, _digest(line)
+        text = os.pread(fd, _MAX_KEY_BYTES, 0)
+        if text and (text.endswith(b"\n") or not fresh):
+            return SigningKey.read(text.decode("ascii", "replace"))
+        if not fresh:
+            raise LogError(
+                "the log's private key is missing", where="audit", advice="Restore the key file from its backup"
+            )
+        os.ftruncate(fd, 0)  # what a crash left of a key that signed nothing
+        key = SigningKey(f"{_ORIGIN}{secrets.token_hex(8)}", secrets.token_bytes(32))
+        _write(fd, key.text().encode())
     finally:
-        fcntl.flock(log, fcntl.LOCK_UN)
+        os.close(fd)
+    return key
 
 
-def _last(log: int) -> tuple[int, str]:
-    """The next index, and the digest of the last line."""
-    size = os.fstat(log).st_size
-    if size == 0:
-        return 0, GENESIS
-    start = max(0, size - _MAX_LINE)
-    tail = os.pread(log, size - start, start)
-    if not tail.endswith(b"\n"):
-        raise OutputError(
-            "the audit log ends in the middle of an entry",
-            where="audit",
-            advice="Keep the file as evidence and move it away; the next job starts a new one",
-        )
-    line = tail[tail.rfind(b"\n", 0, -1) + 1 :]
-    return int(json.loads(line)["index"]) + 1, _digest(line)
-
-
-def _write(log: int, line: bytes) -> None:
-    """Write a whole line and bring it to stable storage, or leave the log as it was."""
-    size = os.fstat(log).st_size
+def _write(fd: int, data: bytes) -> None:
+    file = DescriptorFile(fd)
     try:
-        written = os.write(log, line)
-        if written == len(line):
-            os.fsync(log)
-            return
-        reason = os.strerror(errno.ENOSPC)
+        file.append(data)
+        file.sync()
     except OSError as error:
-        reason = os.strerror(error.errno or 0)
-    os.ftruncate(log, size)
-    raise OutputError(
-        "cannot write the audit log", where="audit", actual=reason, advice="Free some space and run again"
-    )
-
-
-def _digest(line: bytes) -> str:
-    return f"sha256:{hashlib.sha256(line).hexdigest()}"
+        raise OutputError(
+            "cannot write beside the audit log",
+            where="audit",
+            actual=os.strerror(error.errno or 0),
+            advice="Free some space and run again",
+        ) from error

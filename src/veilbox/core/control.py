@@ -76,10 +76,26 @@ class OpenItem:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Append:
-    """To audit: one entry for the log, canonical JSON. Descriptor: the log file, with the first entry only."""
+class OpenLog:
+    """To audit, before its first entry. Descriptors: the segment's entries, the tree, the checkpoints, the key.
 
-    entry: str
+    Attributes:
+        first: Index of the segment's first entry.
+    """
+
+    first: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Append:
+    """To audit: entries for the log, all or none; each is canonical JSON."""
+
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seal:
+    """To audit, after a job's last entry. Descriptor: an empty file for the job's attestation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,11 +200,54 @@ class ItemFailed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LogOpened:
+    """From audit: it holds the log and its key.
+
+    Attributes:
+        key: The public key as `name+id+key`; the name is the log's origin.
+        size: Entries in the log.
+        recovered_bytes: What a crash had left behind the last checkpoint, and was cut.
+    """
+
+    key: str
+    size: int
+    recovered_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Appended:
-    """From audit: the entry is on stable storage."""
+    """From audit: the entries are on stable storage and a checkpoint covers them.
+
+    Attributes:
+        index: Of the last of them, from 0.
+        digest: Its leaf hash.
+    """
 
     index: int
     digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sealed:
+    """From audit: the proof of the job's last entry.
+
+    Attributes:
+        origin: The log's name.
+        first: Index of the job's first entry; those of other jobs may lie between.
+        index: Of its last.
+        leaf: The last one's leaf hash.
+        size: Entries that the checkpoint covers.
+        checkpoint: A signed note.
+        proof: Inclusion of the last entry, base64, nearest sibling first.
+    """
+
+    origin: str
+    first: int
+    index: int
+    leaf: str
+    size: int
+    checkpoint: str
+    proof: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,5 +262,18 @@ class Faulted:
     failure: Failure
 
 
-ToComponent = Configure | OpenItem | Append | Finish
-FromComponent = Hello | Probed | Ready | Heartbeat | ItemStarted | ItemDone | ItemFailed | Appended | Finished | Faulted
+ToComponent = Configure | OpenItem | OpenLog | Append | Seal | Finish
+FromComponent = (
+    Hello
+    | Probed
+    | Ready
+    | Heartbeat
+    | ItemStarted
+    | ItemDone
+    | ItemFailed
+    | LogOpened
+    | Appended
+    | Sealed
+    | Finished
+    | Faulted
+)

@@ -18,6 +18,7 @@
     │   ├── ComponentHung         it gave no sign of life before its deadline
     │   └── ProtocolError         it sent what the protocol does not allow
     ├── PartialFailure        some inputs of several failed                      exit 9
+    ├── LogError              the audit log, or a proof from it, is not as signed exit 10
     └── Interrupted           a signal ended the job                             exit 130
 
 Exit codes and HTTP statuses are class attributes here and nowhere else.
@@ -212,6 +213,14 @@ class PartialFailure(VeilboxError):
     exit_code = 9
     http_status = 207
     fault = Fault.INPUT
+
+
+class LogError(VeilboxError):
+    """The audit log, or a proof that was taken from it, is not what its key signed."""
+
+    exit_code = 10
+    http_status = 409
+    fault = Fault.MACHINE
 
 
 class Interrupted(VeilboxError):

@@ -148,6 +148,7 @@ class Policy:
         minimum_isolation: The level that every component must measure before the first frame; None (`auto`)
             accepts the strongest walls that the machine offers and reports them.
         deadline_s: Seconds without a sign of life after which a component counts as hung.
+        log_names: Whether the audit log may hold paths; else only their keyed digests.
     """
 
     redaction: Redaction = Redaction()
@@ -157,6 +158,7 @@ class Policy:
     keep: tuple[Keep, ...] = ()
     minimum_isolation: int | None = None
     deadline_s: float = 30.0
+    log_names: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.deadline_s <= 3600:

@@ -6,23 +6,23 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import veilbox
-from veilbox.core.control import Append, Appended
-from veilbox.core.errors import ProtocolError
 from veilbox.core.job import Job
 from veilbox.core.plan import Plan
 from veilbox.metrics.histogram import Histogram
 from veilbox.oci.image.store import ImageStore
-from veilbox.orchestrate.audit_log import entry_json, open_log
+from veilbox.orchestrate.audit_log import open_log
+from veilbox.orchestrate.audit_trail import AUDIT, AuditTrail
 from veilbox.orchestrate.launcher import Launcher
 from veilbox.orchestrate.machine import engine
 from veilbox.orchestrate.plan import anonymize_plan, detectors
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.release import AnonymizeRun
-from veilbox.orchestrate.report import LatencyMs, Metrics, Report, Throughput
+from veilbox.orchestrate.report import LatencyMs, Metrics, Report, Throughput, report_digest_json
 from veilbox.orchestrate.report_parts import component_reports, peak_bytes, startup_figures
 from veilbox.seal.canary import planted
 
@@ -58,18 +58,23 @@ def run_plan(
 ) -> Report:
     """Run an anonymising plan with any launcher; `anonymize` is this with containers."""
     progress.phase("starting containers")
-    with planted() as canaries, Pod(plan, launcher, job.policy, canaries) as pod:
+    with open_log(log_root) as log, planted() as canaries, Pod(plan, launcher, job.policy, canaries) as pod:
         pod.await_ready()
         ready_ns = time.monotonic_ns()
-        _introduce_log(pod, plan, log_root, job_id)
+        trail = AuditTrail(pod, log, job_id, job.policy)
+        trail.begin(job, plan, runtime=launcher.runtime, kernel=os.uname().release)
         progress.phase("anonymizing")
         opened = time.monotonic()
-        run = AnonymizeRun(job, pod, progress, detectors(job.policy))
-        run.run()
+        run = AnonymizeRun(job, pod, trail, progress, detectors(job.policy))
+        try:
+            run.run()
+        except BaseException as error:
+            trail.fail(error, released=len(run.outputs))
+            raise
         worked_s = time.monotonic() - opened
-        pod.finish()
+        pod.finish(but=(AUDIT,))
         startup = startup_figures(pod, ready_ns, run.first_frame_ns)
-        return Report(
+        report = Report(
             veilbox=veilbox.__version__,
             job=job_id,
             outputs=tuple(run.outputs),
@@ -82,34 +87,12 @@ def run_plan(
             runtime=launcher.runtime,
             kernel=os.uname().release,
             policy=job.policy,
-            audit=run.audit,
+            audit=None,
         )
-
-
-def _introduce_log(pod: Pod, plan: Plan, root: Path, job_id: str) -> None:
-    """Hand the log to audit with the first entry: who will run, from which images, how isolated."""
-    facts: dict[str, object] = {
-        "job": job_id,
-        "veilbox": veilbox.__version__,
-        "images": {container.name: str(container.image) for container in plan.containers},
-        "isolation": {name: int(member.measured.level) for name, member in pod.members.items()},
-    }
-    log = open_log(root)
-    try:
-        pod.send("audit", Append(entry=entry_json("job", facts)), [log])
-    finally:
-        os.close(log)
-    while not _log_knows(pod):
-        pass  # no frame moves before the log knows of the job
-
-
-def _log_knows(pod: Pod) -> bool:
-    known = False
-    for name, message in pod.poll():
-        if known or name != "audit" or not isinstance(message, Appended):
-            raise ProtocolError("work before it was asked for", where=name, actual=type(message).__name__)
-        known = True
-    return known
+        failures = tuple(zip(run.failed_items, run.failures, strict=True))
+        reference = trail.end(run.outputs, failures, report_digest_json(report))
+        pod.finish()
+        return replace(report, audit=reference)
 
 
 def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -13,7 +13,7 @@ import selectors
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NoReturn, Self
@@ -165,6 +165,35 @@ class Pod:
             self.members[name].launched.control.send(message, fds)
         except ComponentDied:
             self.died(name)
+
+    def ask(
+        self, name: str, message: ToComponent, fds: Sequence[int] = (), *, settled: bool = False
+    ) -> FromComponent | None:
+        """Send one message and wait for its answer, while nobody else has work.
+
+        Args:
+            name: The component that is asked.
+            message: What it is sent.
+            fds: Descriptors beside it.
+            settled: Whether every item is settled, as in `finish`: a component that is lost then ends nothing.
+
+        Returns:
+            The answer; None if the component is lost.
+
+        Raises:
+            ProtocolError: Another component speaks of items.
+        """
+        guard = self._losing if settled else nullcontext
+        with guard():
+            self.send(name, message, fds)
+        while not self.members[name].lost:
+            with guard():
+                for sender, answer in self.poll():
+                    if sender == name:
+                        return answer
+                    if not settled:
+                        raise ProtocolError("work before it was asked for", where=sender, actual=type(answer).__name__)
+        return None
 
     def await_ready(self) -> None:
         """Wait until every component can take its first item, then judge its walls.
@@ -346,15 +375,20 @@ class Pod:
             advice=_RELEASED,
         )
 
-    def finish(self) -> None:
+    def finish(self, *, but: Sequence[str] = ()) -> None:
         """Tell every component that no items follow, and read what each has used once it has finished.
 
         Every item is settled: a component that dies or hangs now takes no result with it, only its last counters.
+
+        Args:
+            but: Components that have more to do, and get their own call later.
         """
-        for name in self.members:
-            with self._losing():
-                self.send(name, Finish())
-        while not all(member.finished or member.lost for member in self.members.values()):
+        ending = {name: member for name, member in self.members.items() if name not in but}
+        for name, member in ending.items():
+            if not (member.finished or member.lost):
+                with self._losing():
+                    self.send(name, Finish())
+        while not all(member.finished or member.lost for member in ending.values()):
             with self._losing():
                 for _ in self.poll():
                     pass  # an item that was settled already may still be told of

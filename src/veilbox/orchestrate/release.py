@@ -6,18 +6,18 @@ only then named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from veilbox.core.control import Append, Appended, ItemDone, ItemFailed, ItemStarted, OpenItem
+from veilbox.core.control import Appended, ItemDone, ItemFailed, ItemStarted, OpenItem
 from veilbox.core.errors import Failure, InputError, OutputError, ProtocolError, UsageError, VeilboxError
 from veilbox.core.job import Item, Job
 from veilbox.metrics.histogram import Histogram
-from veilbox.orchestrate.audit_log import entry_json
+from veilbox.orchestrate.audit_trail import AuditTrail
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
-from veilbox.orchestrate.report import AuditReference, Output, SourceFailure
+from veilbox.orchestrate.report import Output, SourceFailure
 from veilbox.orchestrate.source import open_source_file
+from veilbox.orchestrate.source_digest import SourceDigest
 from veilbox.orchestrate.staging import StagedOutput
 
 # Items that ingest may be ahead by: it decodes the next picture while export encodes this one.
@@ -38,10 +38,16 @@ class _Open:
 
     item: Item
     staged: StagedOutput
+    source: SourceDigest
     started: ItemStarted | None = None
     done: dict[str, ItemDone] = field(default_factory=dict)
     output: Output | None = None
     latency_us: Histogram = field(default_factory=Histogram)
+
+    def discard(self) -> None:
+        """Leave nothing of the output, and read no further in the source."""
+        self.staged.discard()
+        self.source.stop()
 
 
 class AnonymizeRun:
@@ -50,13 +56,15 @@ class AnonymizeRun:
     Args:
         job: What to do.
         pod: Components that are ready.
+        trail: The audit log's ear.
         progress: Told of every step.
         detectors: Names of the pod's detect components.
     """
 
-    def __init__(self, job: Job, pod: Pod, progress: Progress, detectors: tuple[str, ...]) -> None:
+    def __init__(self, job: Job, pod: Pod, trail: AuditTrail, progress: Progress, detectors: tuple[str, ...]) -> None:
         self._job = job
         self._pod = pod
+        self._trail = trail
         self._progress = progress
         self._stride = pod.common_stride(detectors)
         self._classes = frozenset(
@@ -67,10 +75,10 @@ class AnonymizeRun:
         self._vouched: list[int] = []
         self.outputs: list[Output] = []
         self.failures: list[SourceFailure] = []
+        self.failed_items: list[int] = []
         self.latency_us = Histogram()
         self.first_frame_ns = 0
         self.input_bytes = 0
-        self.audit: AuditReference | None = None
 
     def run(self) -> None:
         """Work until every item is released or failed.
@@ -87,7 +95,7 @@ class AnonymizeRun:
                 self._progress.advance(*self._pod.members["export"].progress)
         finally:
             for opened in self._open.values():
-                opened.staged.discard()
+                opened.discard()
 
     def _look(self) -> None:
         for name, message in self._pod.poll():
@@ -107,7 +115,7 @@ class AnonymizeRun:
             raise ProtocolError("an item without an output", where=item.name)
         with open_source_file(item.source, item.name) as source:
             staged = StagedOutput.create(item.output, replace=self._job.replace)
-            self._open[number] = _Open(item, staged)
+            self._open[number] = _Open(item, staged, SourceDigest(source.fd, item.name))
             self.input_bytes += source.size
             self._pod.send("export", OpenItem(item=number, suffix=item.suffix), [staged.fd])
             opening = OpenItem(item=number, suffix=item.suffix, analysis_stride=self._stride)
@@ -160,25 +168,26 @@ class AnonymizeRun:
 
     def _drop(self, number: int) -> None:
         if number in self._open:
-            self._open.pop(number).staged.discard()
+            self._open.pop(number).discard()
 
     def _fail(self, number: int, item: Item, error: VeilboxError) -> None:
         if not self._job.folder:
             raise error
         self._progress.done(number)
         self.failures.append(SourceFailure.of(item.name, error))
+        self.failed_items.append(number)
 
     def _vouch(self, number: int, opened: _Open) -> None:
         """Check, freeze and hash the output, and have the audit log vouch for it."""
         try:
             output = _checked_output(opened, self._classes)
-        except OutputError as error:
+            self._trail.vouch(number, output, opened.source)
+        except (InputError, OutputError) as error:
             self._drop(number)
             self._fail(number, opened.item, error)
             return
         opened.output = output
         self._vouched.append(number)
-        self._pod.send("audit", Append(entry=_release_entry(output)))
 
     def _appended(self, message: Appended) -> None:
         if not self._vouched:
@@ -187,7 +196,7 @@ class AnonymizeRun:
         opened = self._open.pop(number)
         if opened.output is None:
             raise ProtocolError("an entry for an output that is not complete", where="audit")
-        self.audit = AuditReference(index=message.index, digest=message.digest)
+        self._trail.answered()
         try:
             opened.staged.release()
         except _ITEM_FAULTS as error:
@@ -196,7 +205,7 @@ class AnonymizeRun:
         export = opened.done["export"]
         self.latency_us.merge(opened.latency_us)
         self.first_frame_ns = self.first_frame_ns or export.first_frame_ns
-        self.outputs.append(opened.output)
+        self.outputs.append(replace(opened.output, audit_index=message.index))
         self._progress.done(number)
 
 
@@ -226,18 +235,5 @@ def _checked_output(opened: _Open, classes: frozenset[str]) -> Output:
         counts=redacted.counts,
         covered=redacted.covered,
         lookahead=redacted.lookahead,
+        audit_index=0,  # known once the entry is durable
     )
-
-
-def _release_entry(output: Output) -> str:
-    """What the log keeps of a release: numbers and digests, no file names."""
-    facts: Mapping[str, object] = {
-        "digest": output.digest,
-        "bytes": output.bytes,
-        "frames": output.frames,
-        "width": output.width,
-        "height": output.height,
-        "counts": output.counts,
-        "covered": output.covered,
-    }
-    return entry_json("release", facts)

@@ -15,7 +15,7 @@ from veilbox.core.isolation import Gate, Measured
 from veilbox.core.policy import Policy
 
 # Raised when a field changes its meaning or goes away; new fields do not raise it.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +26,7 @@ class Output:
         counts: Tracks by class.
         covered: Boxes by what put them there: detected, interpolated, extended.
         lookahead: Frames that waited for what follows; less than the policy's where large frames left no room.
+        audit_index: Index of the audit log's entry that vouches for the output.
     """
 
     source: str
@@ -39,6 +40,7 @@ class Output:
     counts: dict[str, int]
     covered: dict[str, int]
     lookahead: int
+    audit_index: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,10 +154,27 @@ class ComponentReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditReference:
-    """Where the audit log vouches for the outputs."""
+    """Where the audit log vouches for this run; who has the public key and the entry's line can check it.
 
+    Attributes:
+        origin: The log's name.
+        key: Its public key, `name+id+key`.
+        first: Index of the job's first entry.
+        index: Of its last, which holds the digest of this report without this field.
+        leaf: The last entry's leaf hash (RFC 9162).
+        size: Entries that the checkpoint covers.
+        checkpoint: A C2SP signed note. Keep it: no later log may contradict it.
+        proof: Inclusion of the last entry in the checkpoint's tree, base64, nearest sibling first.
+    """
+
+    origin: str
+    key: str
+    first: int
     index: int
-    digest: str
+    leaf: str
+    size: int
+    checkpoint: str
+    proof: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,6 +203,12 @@ def report_json(report: Report) -> dict[str, Any]:
     for component in document["components"].values():
         component["startup_ms"]["import"] = component["startup_ms"].pop("import_")
     return document
+
+
+def report_digest_json(report: Report) -> bytes:
+    """What the audit log keeps the digest of: the report's canonical JSON without its `audit` field."""
+    document = {name: value for name, value in report_json(report).items() if name != "audit"}
+    return msgspec.json.encode(document, order="sorted")
 
 
 def report_schema() -> dict[str, Any]:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar, get_args
 
-from veilbox.core.control import Append, Configure, FromComponent, OpenItem, ToComponent
+from veilbox.core.control import Configure, FromComponent, OpenItem, OpenLog, Seal, ToComponent
 from veilbox.core.errors import ComponentDied, ComponentHung, ProtocolError
 from veilbox.transport.channel import read_packet
 from veilbox.transport.messages import LocalProtocolError
@@ -25,6 +25,8 @@ Received = TypeVar("Received")
 MAX_CONTROL_BYTES = 256 << 10
 # Anonymize has the most edges: raw, clean, and boxes from each detector.
 MAX_DESCRIPTORS = 16
+# Entries, tree, checkpoints, key.
+LOG_DESCRIPTORS = 4
 _FD_BYTES = array.array("i").itemsize
 
 
@@ -168,7 +170,11 @@ def _descriptors(message: Any) -> tuple[int, int]:
     """The fewest and the most descriptors that go with a message."""
     if isinstance(message, Configure):
         return len(message.ends), len(message.ends)
-    return (0, 1) if isinstance(message, OpenItem | Append) else (0, 0)
+    if isinstance(message, OpenLog):
+        return LOG_DESCRIPTORS, LOG_DESCRIPTORS
+    if isinstance(message, Seal):
+        return 1, 1
+    return (0, 1) if isinstance(message, OpenItem) else (0, 0)
 
 
 def _received_descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:

@@ -27,7 +27,7 @@ SAID: list[str] = []
 # What each image must be able to import, and what it must not.
 IMPORTS = {
     "anonymize": ("msgspec numpy", "av PIL onnxruntime subprocess"),
-    "audit": ("msgspec hashlib", "numpy av PIL onnxruntime subprocess"),
+    "audit": ("msgspec hashlib nacl.bindings veilbox.audit.signing", "numpy av PIL onnxruntime subprocess"),
     "detect-centerface": ("msgspec numpy onnxruntime", "av PIL subprocess"),
     "export": (
         "msgspec numpy av PIL.Image PIL.JpegImagePlugin PIL.WebPImagePlugin PIL.TiffImagePlugin PIL.PngImagePlugin",

@@ -1,0 +1,246 @@
+"""What a job tells the audit log, from its acceptance to its end, and the proof that it gets back.
+
+Facts become typed entries (`veilbox.audit.entry`); who ran, behind which walls and under which policy is durable before
+any source is opened, and each release before the output has a name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+import veilbox
+from veilbox.audit.entry import (
+    AnyEntry,
+    Failed,
+    ImagesAdmitted,
+    InputRead,
+    IsolationMeasured,
+    JobAccepted,
+    JobEnded,
+    PolicyApplied,
+    Released,
+    encode_entry,
+)
+from veilbox.core.control import Append, Appended, LogOpened, OpenLog, Seal, Sealed
+from veilbox.core.digest import Digest
+from veilbox.core.errors import ProtocolError, VeilboxError, printable
+from veilbox.core.job import Job
+from veilbox.core.plan import Plan
+from veilbox.core.policy import Policy
+from veilbox.orchestrate.audit_log import LogFolder
+from veilbox.orchestrate.pod import Pod
+from veilbox.orchestrate.report import AuditReference, Output, SourceFailure
+from veilbox.orchestrate.source_digest import SourceDigest
+
+AUDIT = "audit"
+# Entries in one message: a few hundred bytes each, and a control packet holds 256 KiB.
+_BATCH = 200
+# What a job that failed waits for its last entry; the log answers within milliseconds, or is what failed.
+_LAST_WORD_S = 2.0
+
+
+class AuditTrail:
+    """One job's conversation with the audit component.
+
+    Args:
+        pod: Components that are ready.
+        folder: The log, locked for this job.
+        job_id: The job's name in its entries.
+        policy: The job's.
+    """
+
+    def __init__(self, pod: Pod, folder: LogFolder, job_id: str, policy: Policy) -> None:
+        self._pod = pod
+        self._folder = folder
+        self._job_id = job_id
+        self._policy = policy
+        self._key = ""
+        self._outstanding = 0
+
+    def begin(self, job: Job, plan: Plan, *, runtime: str, kernel: str) -> None:
+        """Hand the log down and have it know of the job before any source is opened.
+
+        Raises:
+            LogError: The log is not what its key signed.
+            OutputError: It cannot be written.
+        """
+        with self._folder.descriptors() as (first, fds):
+            opened = self._pod.ask(AUDIT, OpenLog(first=first), fds)
+        if not isinstance(opened, LogOpened):
+            raise ProtocolError("does not open the log", where=AUDIT)
+        self._folder.publish(opened.key)
+        self._key = opened.key
+        entries = self._first_entries(job, plan, runtime, kernel)
+        if not isinstance(self._pod.ask(AUDIT, Append(entries=_texts(entries))), Appended):
+            raise ProtocolError("does not append", where=AUDIT)
+
+    def _first_entries(self, job: Job, plan: Plan, runtime: str, kernel: str) -> list[AnyEntry]:
+        members = self._pod.members
+        measured = {name: member.measured for name, member in members.items()}
+        policy = self._policy
+        digest = self._folder.keep_policy(canonical(policy))
+        now = {"job": self._job_id, "time": moment()}
+        return [
+            JobAccepted(**now, veilbox=veilbox.__version__, items=len(job.items), skipped=job.skipped),
+            ImagesAdmitted(
+                **now,
+                images={container.name: str(container.image) for container in plan.containers},
+                models={
+                    name: member.ready.model for name, member in members.items() if member.ready and member.ready.model
+                },
+            ),
+            PolicyApplied(
+                **now,
+                digest=str(digest),
+                classes=policy.detection.classes,
+                threshold=policy.detection.threshold,
+                style=policy.redaction.style,
+                kept=tuple(policy.keep),
+                names=policy.log_names,
+            ),
+            IsolationMeasured(
+                **now,
+                levels={name: int(one.level) for name, one in measured.items()},
+                failed={name: one.failed for name, one in measured.items() if one.failed},
+                runtime=runtime,
+                kernel=kernel,
+            ),
+        ]
+
+    def vouch(self, item: int, output: Output, source: SourceDigest) -> None:
+        """Send the entries of an input and its output; `answered` takes note that they are durable."""
+        digest = source.result()
+        now = {"job": self._job_id, "time": moment()}
+        entries: list[AnyEntry] = [
+            InputRead(
+                **now,
+                item=item,
+                digest=digest,
+                bytes=source.size,
+                name=self._folder.keyed(output.source),
+                path=self._named(output.source),
+            ),
+            Released(
+                **now,
+                item=item,
+                digest=output.digest,
+                bytes=output.bytes,
+                input=digest,
+                frames=output.frames,
+                width=output.width,
+                height=output.height,
+                counts=output.counts,
+                covered=output.covered,
+                name=self._folder.keyed(output.path),
+                path=self._named(output.path),
+            ),
+        ]
+        self._outstanding += 1
+        self._pod.send(AUDIT, Append(entries=_texts(entries)))
+
+    def _named(self, path: str) -> str | None:
+        return printable(path) if self._policy.log_names else None
+
+    def answered(self) -> None:
+        """Take note of an `Appended` that answers `vouch`."""
+        self._outstanding -= 1
+
+    def end(
+        self, outputs: Sequence[Output], failures: Sequence[tuple[int, SourceFailure]], report: bytes
+    ) -> AuditReference | None:
+        """Tell the log how the job ended, have the end proved and the job attested.
+
+        Args:
+            outputs: What was released.
+            failures: Item and error.
+            report: The report's canonical JSON without its `audit` field.
+
+        Returns:
+            None if the component was lost: what was released is in the log, but neither its end nor a proof.
+        """
+        now = {"job": self._job_id, "time": moment()}
+        entries: list[AnyEntry] = [Failed(**now, item=item, error=failure.error) for item, failure in failures]
+        entries.append(
+            JobEnded(
+                **now,
+                outcome="partial" if failures else "done",
+                released=len(outputs),
+                failed=len(failures),
+                report=str(Digest.of(report)),
+            )
+        )
+        for batch in _batches(entries):
+            if not isinstance(self._pod.ask(AUDIT, Append(entries=_texts(batch)), settled=True), Appended):
+                return None
+        with self._folder.attestation(self._job_id) as fd:
+            sealed = self._pod.ask(AUDIT, Seal(), [fd], settled=True)
+        return self._reference(sealed) if isinstance(sealed, Sealed) else None
+
+    def _reference(self, sealed: Sealed) -> AuditReference:
+        return AuditReference(
+            origin=sealed.origin,
+            key=self._key,
+            first=sealed.first,
+            index=sealed.index,
+            leaf=sealed.leaf,
+            size=sealed.size,
+            checkpoint=sealed.checkpoint,
+            proof=sealed.proof,
+        )
+
+    def fail(self, error: BaseException, *, released: int) -> None:
+        """Tell the log what ended the job, if it can still be told; this never raises a second error.
+
+        Args:
+            error: What ended it.
+            released: Outputs that have their names already.
+        """
+        component = error.where if isinstance(error, VeilboxError) and error.where in self._pod.members else None
+        entry = JobEnded(
+            job=self._job_id,
+            time=moment(),
+            outcome="failed",
+            released=released,
+            failed=0,
+            error=type(error).__name__ if isinstance(error, VeilboxError) else "internal",
+            component=component,
+        )
+        with contextlib.suppress(VeilboxError, OSError, ValueError):
+            control = self._pod.members[AUDIT].launched.control
+            control.send(Append(entries=_texts([entry])))
+            self._await_answers(self._outstanding + 1)
+
+    def _await_answers(self, count: int) -> None:
+        control = self._pod.members[AUDIT].launched.control
+        poll = select.poll()
+        poll.register(control.fileno(), select.POLLIN)
+        end = time.monotonic() + _LAST_WORD_S
+        while count and (left := end - time.monotonic()) > 0:
+            poll.poll(left * 1000)
+            while count and (received := control.receive()) is not None:
+                count -= isinstance(received[0], Appended)
+
+
+def moment() -> str:
+    """Now, as entries say it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def canonical(value: object) -> bytes:
+    """The JSON of a value that its digest is taken of: sorted keys, no spaces."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+def _texts(entries: Sequence[AnyEntry]) -> tuple[str, ...]:
+    return tuple(encode_entry(entry).decode() for entry in entries)
+
+
+def _batches(entries: Sequence[AnyEntry]) -> Iterator[Sequence[AnyEntry]]:
+    for start in range(0, len(entries), _BATCH):
+        yield entries[start : start + _BATCH]
