@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+# A look takes some 50 ms; clearing a job away takes three times as long.
+_LOOKS = 20
+
 
 @dataclass(frozen=True)
 class Leftovers:
@@ -44,6 +47,21 @@ class Leftovers:
             *sorted(self.mounts - before.mounts),
             *sorted(self.run_folders - before.run_folders),
         ]
+
+
+def left_since(before: Leftovers) -> list[str]:
+    """What a job left behind.
+
+    What goes by itself was no leftover but part of somebody else's job that began or ended while we looked; a job that
+    has ended has nobody to clear away for it.
+    """
+    left = Leftovers.here() - before
+    for _ in range(_LOOKS):
+        if not left:
+            break
+        now = Leftovers.here() - before
+        left = [one for one in left if one in now]
+    return left
 
 
 def components(supervisor: int | None = None) -> dict[int, str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import av
 import pytest
-from leftovers import Leftovers, components
+from leftovers import Leftovers, components, left_since
 from PIL import Image
 from sealed_workshop import VEILBOX, RunVeilbox, make_film
 
@@ -169,7 +169,7 @@ def test_a_component_that_dies_or_stops_ends_the_job(index: int, film: Path, dur
             hit = not running.wait(moment) and strike(running, name, number)
             status, said = running.end()
             too_late = running.complete
-        assert Leftovers.here() - before == []
+        assert left_since(before) == []
         if too_late:
             assert status == 0, said
             span_s = moment  # the machine is faster now than when the job was measured
@@ -210,7 +210,7 @@ def test_an_interrupted_supervisor_leaves_in_order(index: int, film: Path, durat
                 running.process.send_signal(number)
             status, said = running.end()
             too_late = running.complete
-        assert Leftovers.here() - before == []
+        assert left_since(before) == []
         if too_late:
             assert status in {0, 130}, said
             span_s = moment
@@ -255,7 +255,7 @@ def test_a_killed_supervisor_takes_its_components_along(
         running.end()
         assert running.complete in {True, False}  # whole or not at all, never a part
     _next_start(tmp_path, veilbox)
-    assert Leftovers.here() - before == []
+    assert left_since(before) == []
 
 
 def _next_start(folder: Path, veilbox: RunVeilbox) -> None:
@@ -279,7 +279,7 @@ def test_a_stopped_supervisor_goes_on_or_fails_closed(
             running.process.send_signal(signal.SIGCONT)
         status, said = running.end()
         assert status == (0 if running.complete else 8), said
-    assert Leftovers.here() - before == []
+    assert left_since(before) == []
 
 
 @pytest.mark.parametrize("index", range(max(2, KILLS // 10)))
@@ -294,7 +294,7 @@ def test_detecting_alone_ends_in_the_same_way(index: int, film: Path, duration_s
         with job(film, tmp_path / "out", "detect") as running:
             hit = not running.wait(moment) and strike(running, name, number)
             status, said = running.end()
-        assert Leftovers.here() - before == []
+        assert left_since(before) == []
         if status == 0:
             span_s = moment
             continue

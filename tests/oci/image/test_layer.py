@@ -5,6 +5,7 @@ import io
 import os
 import socket
 import tarfile
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,13 @@ from veilbox.oci.image.layer import SOURCE_DATE_EPOCH, inner_link, pack
 from veilbox.oci.image.layout import Layout
 from veilbox.oci.image.unpack import Bounds, unpack_layer
 
-NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=40).filter(
-    lambda name: name not in {".", ".."} and not name.startswith(".wh.") and len(name.encode()) <= 255
+# Lower case, decomposed: no two of them are one name anywhere.
+NAMES = (
+    st.text(
+        st.characters(codec="utf-8", exclude_characters="/", categories=("L", "N", "P", "S")), min_size=1, max_size=40
+    )
+    .map(lambda name: unicodedata.normalize("NFKC", name.casefold()).casefold().replace("/", ""))
+    .filter(lambda name: name.strip(".") and not name.startswith(".wh.") and len(name.encode()) <= 255)
 )
 TREES = st.recursive(st.binary(max_size=300), lambda inner: st.dictionaries(NAMES, inner, max_size=4), max_leaves=12)
 Tree = bytes | dict[str, "Tree"]

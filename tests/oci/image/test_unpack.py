@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,9 +112,23 @@ HOSTILE: list[tuple[str, list[Entry]]] = [
     ("sticky folder", [entry("s", tarfile.DIRTYPE, mode=0o1777)]),
     ("twice", [entry("f"), entry("f")]),
     ("twice in two spellings", [entry("a/f"), entry("./a//f")]),
-    ("whiteout", [entry("d/.wh.x")]),
-    ("opaque whiteout", [entry("d/.wh..wh..opq")]),
+    ("whiteout on its own", [entry("d/.wh.x")]),
+    ("opaque whiteout on its own", [entry("d/.wh..wh..opq")]),
     ("below a whiteout", [entry(".wh.d/x")]),
+    ("whiteout of the folder itself", [entry("d/.wh..")]),
+    ("whiteout of the folder above", [entry("d/.wh...")]),
+    ("whiteout of nothing", [entry("d/.wh.")]),
+    ("whiteout with content", [entry("d/.wh.x", data=b"1")]),
+    ("whiteout that is a folder", [entry("d/.wh.x", tarfile.DIRTYPE)]),
+    ("whiteout of a whiteout", [entry("d/.wh..wh.x")]),
+    ("hard link to a whiteout", [entry("d/.wh.x"), entry("h", tarfile.LNKTYPE, link="d/.wh.x")]),
+    ("two names in one case", [entry("d/Makefile"), entry("d/makefile")]),
+    ("write through a link in another case", [entry("L", tarfile.SYMTYPE, link="d"), entry("l/x")]),
+    ("two Unicode forms of one name", [entry("\u00e9"), entry("e\u0301")]),
+    ("a ligature and its letters", [entry("\ufb01le"), entry("file")]),
+    ("name that turns the direction of writing", [entry("a\u202egpj.sh")]),
+    ("line feed in a name", [entry("a\nb")]),
+    ("too deep", [entry("/".join("d" * 80))]),
     ("name too long", [entry("n" * 256)]),
     ("path too long", [entry("/".join(["n" * 200] * 30))]),
     ("too many entries", [entry(str(number)) for number in range(51)]),
@@ -178,7 +193,7 @@ def test_a_flipped_bit_in_the_stored_blob_is_refused(tmp_path: Path) -> None:
 
 def test_another_kind_of_layer_is_refused(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "layout")
-    descriptor = layout.write(BLOB, "application/vnd.oci.image.layer.v1.tar+zstd")
+    descriptor = layout.write(BLOB, "application/vnd.oci.image.layer.v1.tar")
     with pytest.raises(ImageError, match="kind of layer"):
         unpack_layer(layout, descriptor, Digest.of(TAR), tmp_path / "layers", BOUNDS)
 
@@ -198,7 +213,8 @@ def test_no_order_of_entries_escapes(tmp_path_factory: pytest.TempPathFactory, e
     except ImageError:
         assert left_behind(work) == []
     else:
-        assert all(path.resolve().is_relative_to(folder) for path in folder.rglob("*"))
+        # A link may lead to itself, which resolve() does not like; realpath() stops there.
+        assert all(Path(os.path.realpath(path)).is_relative_to(folder) for path in folder.rglob("*"))
     assert {path.name for path in work.iterdir()} <= {"layers", "layout"}
 
 

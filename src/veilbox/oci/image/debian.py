@@ -278,7 +278,7 @@ def _extract(deb: Path, extractor: Extractor) -> None:
     with tempfile.TemporaryFile() as tar:
         run(["dpkg-deb", "--fsys-tarfile", deb], timeout_s=_EXTRACT_S, stdout=tar, advice=_MISSING)
         tar.seek(0)
-        extractor.extract(tar)
+        extractor.extract(tar.read)
 
 
 def _only(wanted: Sequence[str], name: str) -> str | None:

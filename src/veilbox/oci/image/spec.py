@@ -17,6 +17,7 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
+ZSTD_LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+zstd"
 
 # annotations.md: the name of an image inside a layout; skopeo's `oci:PATH:NAME` reads it.
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -33,6 +34,7 @@ SUBJECT = "io.veilbox.subject"
 LAYER_NAME = "io.veilbox.layer"
 RECIPE_LABEL = "io.veilbox.recipe"
 MODEL_LABEL = "io.veilbox.model"
+LOCK_LABEL = "io.veilbox.lock"
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
