@@ -72,7 +72,7 @@ FROM_COMPONENT: list[FromComponent] = [
     Probed(gates=(Gate(name="dns", tried="a query", found="EPERM", held=True),)),
     Ready(ready_ns=3, classes=("face",), model="sha256:00", stride=32),
     Heartbeat(item=0, frames=7),
-    ItemStarted(item=0, first_sequence=0, kind="film", width=1, height=2, frames=3, rotation=90),
+    ItemStarted(item=0, first_sequence=0, kind=Kind.FILM, width=1, height=2, frames=3, rotation=90),
     ItemDone(item=0, frames=3, counts={"face/0": 2}, covered={"detected": 4}, latency_us=((10, 2), (20, 1))),
     ItemFailed(item=0, failure=FAILURE),
     LogOpened(key="veilbox/audit+00+AQ==", size=0, recovered_bytes=0),
