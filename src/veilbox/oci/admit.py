@@ -6,15 +6,20 @@ digest since; what is small is verified here, every time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
 from veilbox.oci.image.definition import recipe
-from veilbox.oci.image.spec import MODEL_LABEL, RECIPE_LABEL, Descriptor, ImageConfig, Manifest
+from veilbox.oci.image.spec import MODEL_LABEL, RECIPE_LABEL, REF_NAME, Descriptor, ImageConfig, Manifest
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.wire import parse_config, parse_manifest
+from veilbox.oci.trust.evidence import read_evidence
+from veilbox.oci.trust.policy import TrustPolicy
+from veilbox.oci.trust.store import TrustStore
+from veilbox.oci.trust.verify import Admission, Clause, Image, check_content, check_signatures, clause
 
 _ADVICE = "Build it with `veilbox image build`"
 
@@ -31,6 +36,7 @@ class RunnableImage:
         env: `NAME=value`.
         user: User and group ids inside.
         model: The digest of the model file that it carries.
+        admission: Who vouches for it, by which policy.
     """
 
     name: str
@@ -40,29 +46,48 @@ class RunnableImage:
     env: tuple[str, ...]
     user: tuple[int, int]
     model: Digest | None
+    admission: Admission
 
 
-def admit(store: ImageStore, name: str) -> RunnableImage:
+def admit(store: ImageStore, name: str, *, trust: Trust | None = None) -> RunnableImage:
     """Admit an image, or say which clause refused it.
 
     Args:
         store: Where images are on this machine.
         name: An image's name, `detect-centerface`.
+        trust: What is accepted; by default what the store's policy says now.
 
     Raises:
-        ImageError: It is missing, stale, incomplete or not what its digests say.
-        UsageError: veilbox has no image of that name.
+        ImageError: A clause refuses it: it is missing, untrusted, stale, incomplete or not what its digests say.
+        UsageError: veilbox has no image of that name, or the trust policy cannot be read.
     """
+    trust = trust or Trust.of(store)
     # 1. The name stands for one manifest, whose bytes are what the index says.
-    manifest = parse_manifest(store.layout.read(_named(store, name)))
-    # 2. The configuration's bytes are what the manifest says.
-    config = parse_config(store.layout.read(manifest.config))
-    # 3. It was made from the declarations and the code of this very veilbox.
-    _fresh(name, config)
-    # 4. Manifest and configuration speak of the same layers, and each was verified and unpacked to its end.
-    layers = _unpacked(store, name, manifest, config)
-    # 5. It runs as nobody in particular.
-    _unprivileged(name, config)
+    with clause(Clause.NAME, name):
+        entries = store.layout.index()
+        manifest = parse_manifest(store.layout.read(_named(store, entries, name)))
+        subjects = frozenset({manifest.digest})
+        evidence = read_evidence(store.layout, entries, subjects)
+    # 2. to 5. A rule covers it, nobody took it back, enough keys signed it, and lately enough.
+    keys = check_signatures(name, manifest, subjects, evidence, trust.policy, trust.now)
+    # 6. The configuration's bytes are what the manifest says.
+    with clause(Clause.CONFIGURATION, name):
+        config = parse_config(store.layout.read(manifest.config))
+    # 7. to 10. Its base, its attestations, its packages and its version are as the rule wants them.
+    image = Image(name=name, manifest=manifest, config=config, subjects=subjects)
+    with clause(Clause.VERSION, name):
+        seen = trust.store.seen(name)
+    admission = check_content(image, evidence, keys, trust.policy, seen)
+    # 11. It was made from the declarations and the code of this very veilbox.
+    with clause(Clause.RECIPE, name):
+        _fresh(name, config)
+    # 12. Manifest and configuration speak of the same layers, and each was verified and unpacked to its end.
+    with clause(Clause.LAYERS, name):
+        layers = _unpacked(store, name, manifest, config)
+    # 13. It runs as nobody in particular.
+    with clause(Clause.USER, name):
+        _unprivileged(name, config)
+    trust.store.remember(name, admission.version)
     model = config.labels.get(MODEL_LABEL)
     return RunnableImage(
         name=name,
@@ -72,14 +97,42 @@ def admit(store: ImageStore, name: str) -> RunnableImage:
         env=config.env,
         user=config.user,
         model=None if model is None else Digest(model),
+        admission=replace(admission, clauses=tuple(one.value for one in Clause)),
     )
 
 
-def _named(store: ImageStore, name: str) -> Descriptor:
-    descriptor = store.layout.resolve(name)
-    if descriptor is None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trust:
+    """By what images are judged: read once for all images of a job.
+
+    Attributes:
+        store: Where versions are remembered.
+        policy: What is accepted.
+        now: With a time zone.
+    """
+
+    store: TrustStore
+    policy: TrustPolicy
+    now: datetime
+
+    @classmethod
+    def of(cls, store: ImageStore) -> Trust:
+        """What a store's policy says now.
+
+        Raises:
+            UsageError: The policy cannot be read.
+        """
+        trust = TrustStore(store.root / "trust")
+        return cls(store=trust, policy=trust.policy(), now=datetime.now(UTC))
+
+
+def _named(store: ImageStore, entries: tuple[Descriptor, ...], name: str) -> Descriptor:
+    found = [one for one in entries if one.annotations.get(REF_NAME) == name]
+    if not found:
         raise ImageError("image is missing", where=name, expected=f"it in {store.layout.root}", advice=_ADVICE)
-    return descriptor
+    if len(found) > 1:
+        raise ImageError("image name is ambiguous", where=name, actual=f"{len(found)} manifests", advice=_ADVICE)
+    return found[0]
 
 
 def _fresh(name: str, config: ImageConfig) -> None:

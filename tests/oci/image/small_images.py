@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,10 @@ from veilbox.oci.image.spec import CONFIG_TYPE, MANIFEST_TYPE, MODEL_LABEL, RECI
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.unpack import Bounds, unpack_layer
 from veilbox.oci.image.wire import canonical, manifest_bytes
+from veilbox.oci.trust.endorse import local_reference
+from veilbox.oci.trust.evidence import add_signature
+from veilbox.oci.trust.keys import PrivateKey
+from veilbox.oci.trust.signature import SimpleSignature
 
 MODEL = Digest.of(b"weights")
 
@@ -61,7 +67,30 @@ def _tagged(store: ImageStore, name: str, config: dict[str, Any], layers: tuple[
     raw = manifest_bytes(described, tuple(packed.descriptor for packed in layers), {})
     manifest = store.layout.write(raw, MANIFEST_TYPE)
     store.layout.tag(name, manifest)
+    signed(store, name)
     return Small(store=store, name=name, manifest=manifest, config=config, layers=layers)
+
+
+@cache
+def machine_key() -> PrivateKey:
+    """The key of every store of these tests; opening a sealed one takes a quarter of a second."""
+    return PrivateKey.generate()
+
+
+def signed(store: ImageStore, name: str) -> None:
+    """What the end of a build does, without SBOMs that nobody asks for here."""
+    trust = store.root / "trust"
+    trust.mkdir(exist_ok=True)
+    (trust / "local.pub").write_text(machine_key().public.pem)
+    (trust / "policy.toml").write_text(
+        'version = 1\n[keys.local]\nfile = "local.pub"\n[[rules]]\nimages = ["*"]\nkeys = ["local"]\n'
+    )
+    manifest = store.layout.resolve(name)
+    assert manifest is not None
+    signature = SimpleSignature.made(
+        manifest.digest, local_reference(name), machine_key(), creator="test", now=datetime.now(UTC)
+    )
+    add_signature(store.layout, manifest.digest, signature, machine_key().public)
 
 
 def blob_path(store: ImageStore, digest: Digest) -> Path:

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_images import MODEL, Small, blob_path, retag, small_image
+from small_images import MODEL, Small, blob_path, retag, signed, small_image
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError, UsageError
@@ -37,6 +37,7 @@ def test_a_missing_image_comes_with_advice(tmp_path: Path) -> None:
 def test_an_image_that_veilbox_does_not_know_is_refused(small: Small) -> None:
     small_name = "unknown"
     retag(small.store, small_name, small.manifest)
+    signed(small.store, small_name)
     with pytest.raises(UsageError, match="no such image"):
         admit(small.store, small_name)
 
@@ -52,8 +53,15 @@ def test_an_image_without_a_recipe_is_stale(small: Small) -> None:
         admit(small.store, small.with_config(config=small.config["config"] | {"Labels": {}}).name)
 
 
-def test_an_image_under_another_ones_name_is_stale(small: Small) -> None:
+def test_an_image_under_another_ones_name_is_not_signed_as_that(small: Small) -> None:
     retag(small.store, "ingest", small.manifest)
+    with pytest.raises(ImageError, match="clause 4, signature"):
+        admit(small.store, "ingest")
+
+
+def test_an_image_signed_under_another_ones_name_is_stale(small: Small) -> None:
+    retag(small.store, "ingest", small.manifest)
+    signed(small.store, "ingest")
     with pytest.raises(ImageError, match="stale"):
         admit(small.store, "ingest")
 
@@ -86,7 +94,7 @@ def test_a_changed_manifest_is_refused(small: Small) -> None:
 
 def test_a_changed_configuration_is_refused(small: Small) -> None:
     config = next(
-        path for path in (small.store.layout.root / "blobs" / "sha256").iterdir() if b"rootfs" in path.read_bytes()
+        path for path in (small.store.layout.root / "blobs" / "sha256").iterdir() if b"Entrypoint" in path.read_bytes()
     )
     config.write_bytes(config.read_bytes().replace(b"65532:65532", b"65532:65533"))
     with pytest.raises(ImageError, match="wrong content"):

@@ -26,9 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
     from veilbox.oci.image.build import build  # noqa: PLC0415
     from veilbox.oci.image.definition import image_names  # noqa: PLC0415
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
+    from veilbox.oci.trust.endorse import endorse_built  # noqa: PLC0415
 
     names = arguments.names or image_names()
-    built = build(ImageStore.default(), names, say, refresh=arguments.refresh)
+    store = ImageStore.default()
+    built = build(store, names, say, refresh=arguments.refresh)
+    for name in endorse_built(store, names):
+        say(f"{name}: signed with this machine's key")
     rows: list[dict[str, object]] = [
         {
             "name": image.name,

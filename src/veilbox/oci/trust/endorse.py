@@ -1,0 +1,143 @@
+"""Sign an image of the store and attest what is in it and how it came to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+import veilbox
+from veilbox.core.errors import ImageError
+from veilbox.oci.image.lease import uncollected
+from veilbox.oci.image.spec import Descriptor, ImageConfig, Manifest
+from veilbox.oci.image.store import ImageStore
+from veilbox.oci.image.wire import parse_config, parse_manifest
+from veilbox.oci.trust.contents import Contents, read_contents
+from veilbox.oci.trust.dsse import Envelope, Statement, statement_bytes
+from veilbox.oci.trust.evidence import add_attestations, add_referrer, add_signature, read_evidence
+from veilbox.oci.trust.keys import PrivateKey, PublicKey
+from veilbox.oci.trust.predicates import CYCLONEDX, SLSA, SPDX
+from veilbox.oci.trust.provenance import provenance
+from veilbox.oci.trust.sbom import CYCLONEDX_TYPE, SPDX_TYPE, cyclonedx, spdx
+from veilbox.oci.trust.signature import SimpleSignature
+from veilbox.oci.trust.store import TrustStore
+
+# As which repository's this machine's own images are signed; a registry's copies are signed as the registry's.
+LOCAL = "veilbox.local"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """An image of a store with everything of it that is small: its manifest and configuration."""
+
+    name: str
+    descriptor: Descriptor
+    manifest: Manifest
+    config: ImageConfig
+
+    @classmethod
+    def of(cls, store: ImageStore, name: str) -> Opened:
+        """Read an image.
+
+        Raises:
+            ImageError: It is missing or damaged.
+        """
+        descriptor = store.layout.resolve(name)
+        if descriptor is None:
+            raise ImageError("image is missing", where=name, advice="Build it with `veilbox image build`, or pull it")
+        manifest = parse_manifest(store.layout.read(descriptor))
+        config = parse_config(store.layout.read(manifest.config))
+        return cls(name=name, descriptor=descriptor, manifest=manifest, config=config)
+
+
+def endorse_built(store: ImageStore, names: Sequence[str]) -> tuple[str, ...]:
+    """Sign what was built here with the key of this machine; what it signed before stays as it is.
+
+    Returns:
+        The images that were signed now.
+
+    Raises:
+        ImageError: An image is missing or damaged.
+        MachineError: The key cannot be read or stored.
+    """
+    trust = TrustStore(store.root / "trust")
+    public = trust.local_public()
+    images = [Opened.of(store, name) for name in names]
+    waiting = [image for image in images if public is None or not _endorsed(store, image, public)]
+    if waiting or not trust.policy_path.exists():
+        key = trust.local_key()
+        for image in waiting:
+            endorse(store, image, key, reference=local_reference(image.name), now=datetime.now(UTC))
+    return tuple(image.name for image in waiting)
+
+
+def local_reference(name: str) -> str:
+    """As which repository's an image of this machine is signed."""
+    return f"{LOCAL}/{name}"
+
+
+def endorse(store: ImageStore, image: Opened, key: PrivateKey, *, reference: str, now: datetime) -> None:
+    """Sign an image, attest its SBOMs and its provenance, and put the SBOMs beside it for other tools.
+
+    Args:
+        store: Where it is, with its layers unpacked.
+        image: The image.
+        key: Whose word it is.
+        reference: The repository that is signed, without tag.
+        now: With a time zone.
+
+    Raises:
+        ImageError: Something in the image describes itself in a way that cannot be read.
+    """
+    with uncollected(store.root):  # a document has no name until the index lists it
+        _endorse(store, image, key, reference, now)
+
+
+def _endorse(store: ImageStore, image: Opened, key: PrivateKey, reference: str, now: datetime) -> None:
+    layout, subject = store.layout, image.manifest.digest
+    contents = contents_of(store, image)
+    boms = ((CYCLONEDX_TYPE, CYCLONEDX, cyclonedx(contents), "cdx"), (SPDX_TYPE, SPDX, spdx(contents), "spdx"))
+    for media_type, _, document, suffix in boms:
+        add_referrer(layout, image.descriptor, media_type, document, f"{image.name}.{suffix}.json")
+    statements = [
+        *((kind, statement_bytes(reference, subject, kind, msgspec.Raw(document))) for _, kind, document, _ in boms),
+        (SLSA, statement_bytes(reference, subject, SLSA, provenance(contents, image.manifest, image.config))),
+    ]
+    sealed = [(kind, Envelope.sealed(statement, key)) for kind, statement in statements]
+    add_attestations(layout, subject, sealed, key.public)
+    creator = f"veilbox {veilbox.__version__}"
+    add_signature(layout, subject, SimpleSignature.made(subject, reference, key, creator=creator, now=now), key.public)
+
+
+def contents_of(store: ImageStore, image: Opened) -> Contents:
+    """What is in an image.
+
+    Raises:
+        ImageError: A layer is not unpacked, or describes itself in a way that cannot be read.
+    """
+    folders = [store.layer(diff_id) for diff_id in image.config.diff_ids]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ImageError("layer is not unpacked", where=image.name, expected=str(folder))
+    return read_contents(image.name, image.manifest, image.config, folders)
+
+
+def _endorsed(store: ImageStore, image: Opened, public: PublicKey) -> bool:
+    """Whether the key's word for this image is complete."""
+    subject = image.manifest.digest
+    try:
+        evidence = read_evidence(store.layout, store.layout.index(), [subject])
+        signed = any(one.signers((public,)) and one.claim().subject == subject for one in evidence.signatures)
+    except ImageError:
+        return False  # damaged: made anew
+    return signed and {CYCLONEDX, SPDX, SLSA} <= set(_attested(evidence.attestations, image, public))
+
+
+def _attested(envelopes: Sequence[Envelope], image: Opened, public: PublicKey) -> Iterator[str]:
+    for envelope in envelopes:
+        if envelope.signers((public,)):
+            statement = Statement.parse(envelope.payload)
+            if image.manifest.digest in statement.subjects:
+                yield statement.predicate_type
