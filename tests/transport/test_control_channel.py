@@ -41,6 +41,7 @@ from veilbox.core.control import (
 from veilbox.core.errors import ComponentDied, ComponentHung, Failure, ProtocolError
 from veilbox.core.isolation import Gate
 from veilbox.core.policy import Detection, Keep, Policy, Style
+from veilbox.core.stream import Kind
 from veilbox.transport.channel import pair
 from veilbox.transport.control import MAX_CONTROL_BYTES, MAX_DESCRIPTORS, ComponentControl, SupervisorControl
 from veilbox.transport.messages import LocalProtocolError
