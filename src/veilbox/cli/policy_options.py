@@ -60,6 +60,7 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
         "--stride", type=int, metavar="FRAMES", help="frames from one detection to the next (default: 1)"
     )
     group.add_argument("--keep", action="append", choices=[*Keep], help="what may stay besides pixels; repeatable")
+    group.add_argument("--log-names", action="store_true", help="let the audit log hold paths, not only keyed digests")
     encoding = parser.add_argument_group("encoding, in FFmpeg's words")
     encoding.add_argument("--encoder", metavar="NAME", help="libx264, libx265, libvpx-vp9, libsvtav1, mpeg4, …")
     encoding.add_argument("--preset", metavar="NAME", help="the encoder's preset (default: veryfast for libx264)")
@@ -81,6 +82,7 @@ def policy_from(arguments: argparse.Namespace) -> Policy:
         tracking=Tracking(**_given(arguments, lookahead=int)),
         encoding=Encoding(**_given(arguments, encoder=str, preset=str, crf=int)),
         keep=tuple(Keep(name) for name in dict.fromkeys(getattr(arguments, "keep", None) or ())),
+        log_names=getattr(arguments, "log_names", False),
         minimum_isolation=_level(arguments.isolation),
         **({} if arguments.deadline is None else {"deadline_s": arguments.deadline}),
     )

@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import veilbox
 from veilbox.core.job import Job
 from veilbox.core.plan import Plan
 from veilbox.metrics.histogram import Histogram
 from veilbox.oci.image.store import ImageStore
+from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import open_log
 from veilbox.orchestrate.audit_trail import AUDIT, AuditTrail
 from veilbox.orchestrate.launcher import Launcher
@@ -49,20 +51,35 @@ def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
     with engine(store, names) as machine:
         plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus)
         return run_plan(
-            job, plan, machine.launcher, log_root=store.root, progress=progress, job_id=machine.job_id, began=began
+            job,
+            plan,
+            machine.launcher,
+            log_root=store.root,
+            progress=progress,
+            job_id=machine.job_id,
+            began=began,
+            admissions=machine.admissions,
         )
 
 
 def run_plan(
-    job: Job, plan: Plan, launcher: Launcher, *, log_root: Path, progress: Progress, job_id: str, began: float
+    job: Job,
+    plan: Plan,
+    launcher: Launcher,
+    *,
+    log_root: Path,
+    progress: Progress,
+    job_id: str,
+    began: float,
+    admissions: Mapping[str, Admission] = MappingProxyType({}),
 ) -> Report:
-    """Run an anonymising plan with any launcher; `anonymize` is this with containers."""
+    """Run an anonymising plan with any launcher; `anonymize` is this with containers and their images' admissions."""
     progress.phase("starting containers")
     with open_log(log_root) as log, planted() as canaries, Pod(plan, launcher, job.policy, canaries) as pod:
         pod.await_ready()
         ready_ns = time.monotonic_ns()
         trail = AuditTrail(pod, log, job_id, job.policy)
-        trail.begin(job, plan, runtime=launcher.runtime, kernel=os.uname().release)
+        trail.begin(job, plan, admissions, runtime=launcher.runtime, kernel=os.uname().release)
         progress.phase("anonymizing")
         opened = time.monotonic()
         run = AnonymizeRun(job, pod, trail, progress, detectors(job.policy))
@@ -83,7 +100,7 @@ def run_plan(
             counts=_summed(output.counts for output in run.outputs),
             covered=_summed(output.covered for output in run.outputs),
             metrics=_metrics(run, startup, worked_s, time.monotonic() - began, peak_bytes(pod)),
-            components=component_reports(pod, plan),
+            components=component_reports(pod, plan, admissions),
             runtime=launcher.runtime,
             kernel=os.uname().release,
             policy=job.policy,

@@ -46,9 +46,8 @@ class LogFolder:
     names: bytes
 
     def keyed(self, path: str) -> str:
-        """A path's keyed digest: HMAC-SHA-256 of its absolute form (RFC 2104)."""
-        absolute = os.fsencode(Path(path).absolute())
-        return f"hmac-sha256:{hmac.digest(self.names, absolute, 'sha256').hex()}"
+        """A path's keyed digest."""
+        return keyed_name(self.names, path)
 
     @contextmanager
     def descriptors(self) -> Iterator[tuple[int, list[int]]]:
@@ -131,6 +130,21 @@ def open_log(store: Path) -> Iterator[LogFolder]:
                 os.close(_opened(root / "entries" / _segment_name(0)))
             names = _secret(root / "names.key")
         yield LogFolder(root=root, names=names)
+
+
+def keyed_name(secret: bytes, path: str) -> str:
+    """A path's keyed digest: HMAC-SHA-256 of its absolute form (RFC 2104)."""
+    return f"hmac-sha256:{hmac.digest(secret, os.fsencode(Path(path).absolute()), 'sha256').hex()}"
+
+
+def names_secret(root: Path) -> bytes:
+    """The secret of a log's keyed digests.
+
+    Raises:
+        OutputError: It cannot be read.
+    """
+    with _writing(root):
+        return (root / "names.key").read_bytes()
 
 
 def rotate(root: Path) -> Path:

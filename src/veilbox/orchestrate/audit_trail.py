@@ -7,9 +7,10 @@ any source is opened, and each release before the output has a name.
 from __future__ import annotations
 
 import contextlib
+import json
 import select
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -33,6 +34,7 @@ from veilbox.core.errors import ProtocolError, VeilboxError, printable
 from veilbox.core.job import Job
 from veilbox.core.plan import Plan
 from veilbox.core.policy import Policy
+from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import LogFolder
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.report import AuditReference, Output, SourceFailure
@@ -63,7 +65,7 @@ class AuditTrail:
         self._key = ""
         self._outstanding = 0
 
-    def begin(self, job: Job, plan: Plan, *, runtime: str, kernel: str) -> None:
+    def begin(self, job: Job, plan: Plan, admissions: Mapping[str, Admission], *, runtime: str, kernel: str) -> None:
         """Hand the log down and have it know of the job before any source is opened.
 
         Raises:
@@ -76,11 +78,13 @@ class AuditTrail:
             raise ProtocolError("does not open the log", where=AUDIT)
         self._folder.publish(opened.key)
         self._key = opened.key
-        entries = self._first_entries(job, plan, runtime, kernel)
+        entries = self._first_entries(job, plan, admissions, runtime, kernel)
         if not isinstance(self._pod.ask(AUDIT, Append(entries=_texts(entries))), Appended):
             raise ProtocolError("does not append", where=AUDIT)
 
-    def _first_entries(self, job: Job, plan: Plan, runtime: str, kernel: str) -> list[AnyEntry]:
+    def _first_entries(
+        self, job: Job, plan: Plan, admissions: Mapping[str, Admission], runtime: str, kernel: str
+    ) -> list[AnyEntry]:
         members = self._pod.members
         measured = {name: member.measured for name, member in members.items()}
         policy = self._policy
@@ -94,6 +98,8 @@ class AuditTrail:
                 models={
                     name: member.ready.model for name, member in members.items() if member.ready and member.ready.model
                 },
+                signers={name: tuple(map(str, one.keys)) for name, one in admissions.items() if one.keys},
+                trust_policy=next((str(one.policy) for one in admissions.values()), None),
             ),
             PolicyApplied(
                 **now,
@@ -234,7 +240,7 @@ def moment() -> str:
 
 def canonical(value: object) -> bytes:
     """The JSON of a value that its digest is taken of: sorted keys, no spaces."""
-    return msgspec.json.encode(value, order="sorted")
+    return json.dumps(msgspec.to_builtins(value), sort_keys=True, separators=(",", ":")).encode()
 
 
 def _texts(entries: Sequence[AnyEntry]) -> tuple[str, ...]:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from veilbox.oci.admit import RunnableImage, admit
+from veilbox.oci.admit import RunnableImage, Trust, admit
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.runtime import cgroups
 from veilbox.oci.runtime.driver import choose, discover
 from veilbox.oci.runtime.jobs import RunDirectory
 from veilbox.oci.runtime.namespaces import enter_private_namespaces
+from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.containers import ContainerLauncher
 from veilbox.orchestrate.interruption import uninterrupted
 from veilbox.orchestrate.plan import Program
@@ -33,6 +34,11 @@ class Engine:
     launcher: ContainerLauncher
     images: Mapping[str, RunnableImage]
     cpus: int
+
+    @property
+    def admissions(self) -> dict[str, Admission]:
+        """Why each image was let in."""
+        return {name: image.admission for name, image in self.images.items()}
 
     @property
     def programs(self) -> dict[str, Program]:
@@ -61,7 +67,8 @@ def engine(store: ImageStore, names: Sequence[str]) -> Iterator[Engine]:
         ImageError: An image is missing or stale.
         MachineError: The machine has no usable runtime, or refuses the namespaces.
     """
-    images = {name: admit(store, name) for name in names}
+    trust = Trust.of(store)  # one policy and one moment for the whole job
+    images = {name: admit(store, name, trust=trust) for name in names}
     # Both before the namespaces: afterwards every user looks like root, and foreign mounts are out of sight.
     run = RunDirectory.here()
     run.sweep()

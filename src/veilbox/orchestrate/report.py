@@ -5,6 +5,7 @@ The published schema, `docs/reference/report.schema.json`, is generated from the
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 from veilbox.core.errors import VeilboxError
 from veilbox.core.isolation import Gate, Measured
 from veilbox.core.policy import Policy
+from veilbox.oci.trust.verify import Admission
 
 # Raised when a field changes its meaning or goes away; new fields do not raise it.
 SCHEMA_VERSION = 2
@@ -140,10 +142,42 @@ class Isolation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ImageAdmission:
+    """Why a component's image was allowed to run.
+
+    Attributes:
+        version: The image's, as it says.
+        keys: Ids of the keys whose signatures counted: digests of their public halves.
+        policy: The digest of the trust policy's file.
+        clauses: What held, in the order in which it was asked.
+    """
+
+    version: str
+    keys: tuple[str, ...]
+    policy: str
+    clauses: tuple[str, ...]
+
+    @classmethod
+    def of(cls, admission: Admission) -> ImageAdmission:
+        """The report's form of an admission."""
+        return cls(
+            version=admission.version,
+            keys=tuple(map(str, admission.keys)),
+            policy=str(admission.policy),
+            clauses=admission.clauses,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ComponentReport:
-    """What one component cost and measured; a figure that the machine does not tell is null."""
+    """What one component cost and measured; a figure that the machine does not tell is null.
+
+    Attributes:
+        admission: Null where nothing was admitted, because components run without images.
+    """
 
     image_digest: str
+    admission: ImageAdmission | None
     model_digest: str
     startup_ms: StartupMs
     cpu_s: float | None
@@ -208,7 +242,7 @@ def report_json(report: Report) -> dict[str, Any]:
 def report_digest_json(report: Report) -> bytes:
     """What the audit log keeps the digest of: the report's canonical JSON without its `audit` field."""
     document = {name: value for name, value in report_json(report).items() if name != "audit"}
-    return msgspec.json.encode(document, order="sorted")
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
 def report_schema() -> dict[str, Any]:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from veilbox.core.plan import Plan
+from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.pod import Member, Pod
-from veilbox.orchestrate.report import ComponentReport, IoBytes, Isolation, StartupMs
+from veilbox.orchestrate.report import ComponentReport, ImageAdmission, IoBytes, Isolation, StartupMs
 
 
-def component_reports(pod: Pod, plan: Plan) -> dict[str, ComponentReport]:
-    """One report for each component, in the plan's order."""
+def component_reports(pod: Pod, plan: Plan, admissions: Mapping[str, Admission]) -> dict[str, ComponentReport]:
+    """One report for each component, in the plan's order.
+
+    Args:
+        pod: The components.
+        plan: What was planned.
+        admissions: Why each image was let in, by component; empty where components run without images.
+    """
     return {
-        container.name: _component(pod.members[container.name], str(container.image)) for container in plan.containers
+        container.name: _component(pod.members[container.name], str(container.image), admissions.get(container.name))
+        for container in plan.containers
     }
 
 
-def _component(member: Member, image: str) -> ComponentReport:
+def _component(member: Member, image: str, admission: Admission | None) -> ComponentReport:
     cost = member.cost
     io = None
     if cost.read_bytes is not None and cost.written_bytes is not None:
         io = IoBytes(read=cost.read_bytes, written=cost.written_bytes)
     return ComponentReport(
         image_digest=image,
+        admission=None if admission is None else ImageAdmission.of(admission),
         model_digest=member.ready.model if member.ready else "",
         startup_ms=startup_ms(member),
         cpu_s=cost.cpu_s,
