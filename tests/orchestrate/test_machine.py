@@ -32,7 +32,7 @@ class _Launcher:
 
 @pytest.fixture
 def _no_containers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "admit", lambda *_: SimpleNamespace())
+    monkeypatch.setattr(machine, "admit", lambda *_, **__: SimpleNamespace())
     monkeypatch.setattr(machine, "enter_private_namespaces", lambda: None)
     monkeypatch.setattr(machine, "discover", list)
     monkeypatch.setattr(machine, "choose", lambda *_, **__: None)

@@ -12,6 +12,7 @@ from veilbox.core.policy import Policy
 from veilbox.orchestrate.report import (
     AuditReference,
     ComponentReport,
+    ImageAdmission,
     IoBytes,
     Isolation,
     LatencyMs,
@@ -32,6 +33,7 @@ PUBLISHED = Path(__file__).parents[2] / "docs/reference/report.schema.json"
 def report() -> Report:
     component = ComponentReport(
         image_digest="sha256:0",
+        admission=ImageAdmission(version="1", keys=("sha256:1",), policy="sha256:2", clauses=("name",)),
         model_digest="",
         startup_ms=StartupMs(create=1, start=2, import_=3, ready=4),
         cpu_s=0.5,

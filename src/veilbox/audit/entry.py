@@ -59,10 +59,17 @@ class JobAccepted(Entry, frozen=True, kw_only=True, tag="job"):
 
 
 class ImagesAdmitted(Entry, frozen=True, kw_only=True, tag="images"):
-    """Manifest digests of the component images, and digests and thresholds of the models in them, by component."""
+    """Manifest digests of the component images, digests of the models in them, and who signed them, by component.
+
+    Attributes:
+        signers: Ids of the keys whose signatures counted.
+        trust_policy: The digest of the policy by which the images were judged.
+    """
 
     images: Annotated[dict[Word, DigestText], _FEW]
     models: Annotated[dict[Word, DigestText], _FEW]
+    signers: Annotated[dict[Word, Annotated[tuple[DigestText, ...], _FEW]], _FEW] = {}
+    trust_policy: DigestText | None = None
 
 
 class IsolationMeasured(Entry, frozen=True, kw_only=True, tag="isolation"):

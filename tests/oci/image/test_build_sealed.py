@@ -18,6 +18,7 @@ from veilbox.oci.image import debian, definition
 from veilbox.oci.image.build import Built, build
 from veilbox.oci.image.bytecode import python_version
 from veilbox.oci.image.store import ImageStore
+from veilbox.oci.trust.endorse import endorse_built
 
 pytestmark = pytest.mark.sealed
 
@@ -45,6 +46,7 @@ NOWHERE = "ssl http.client urllib.request asyncio multiprocessing veilbox.oci ve
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageStore]:
     store = ImageStore(tmp_path_factory.mktemp("images") / "store")
     build(store, NAMES, SAID.append)
+    endorse_built(store, NAMES)
     yield store
     shutil.rmtree(store.root)
 
