@@ -35,12 +35,19 @@ _PAGE = 200
 _NEXT = re.compile(r'<([^>]*)>\s*;(?:[^,]*;)?\s*rel="?next"?', re.IGNORECASE)
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-", re.ASCII)
 
+# A connection that ends after every few bytes is no connection.
+_MAX_RESUMES = 100
+
 # Two writers may have read the same list; each looks whether its entry survived.
 _LIST_ROUNDS = 5
 
 
 class _Tags(msgspec.Struct, frozen=True):
     tags: list[str] | None = None
+
+
+class _BrokenOff(Exception):
+    """A body did not arrive to its end; caught where it can be asked for again."""
 
 
 class _Answer(NamedTuple):
@@ -133,25 +140,33 @@ class RepositoryClient:
             RegistryUnavailable: As often as is sensible not one more byte came.
             RegistryError: It is not there, or the registry answers what may not be.
         """
-        attempt = 0
-        while offset < descriptor.size or attempt == 0:
-            before = offset
+        failures = 0
+        for _ in range(_MAX_RESUMES):
+            before, broken = offset, None
             try:
                 for chunk in self._read_once(descriptor, offset):
+                    self._session.check()
                     offset += len(chunk)
                     yield chunk
                     if offset > descriptor.size:
                         return  # the receiver sees and says that it is too much
-            except RegistryUnavailable:
-                if attempt + 1 >= self._session.backoff.attempts and offset == before:
-                    raise
-            else:
-                if offset >= descriptor.size:
-                    return
-            attempt = 1 if offset > before else attempt + 1
-            if attempt >= self._session.backoff.attempts:
-                return  # too short without an error, again and again: the receiver says so
-            self._session.wait(attempt)
+            except _BrokenOff as error:
+                broken = error
+            if offset >= descriptor.size:
+                return
+            failures = 1 if offset > before else failures + 1
+            if failures >= self._session.backoff.attempts:
+                break
+            self._session.wait(failures)
+        if broken is not None:
+            raise RegistryUnavailable(
+                "the connection broke off again and again",
+                where=f"{self.repository}@{descriptor.digest}",
+                expected=f"{descriptor.size} bytes",
+                actual=str(offset),
+                advice="Try again later: it goes on where it was",
+            ) from broken
+        # Too short without a broken connection, again and again: the receiver says so.
 
     def _read_once(self, descriptor: Descriptor, offset: int) -> Iterator[bytes]:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
@@ -164,8 +179,7 @@ class RepositoryClient:
             skip = offset if response.status == 200 else 0  # it does not know ranges and began at the beginning
             if response.status == 206 and not _begins_at(response, offset):
                 raise RegistryError("another range than was asked for", where=repr(request))
-            for chunk in response.chunks():
-                self._session.check()
+            for chunk in _arriving(response):
                 kept = chunk[skip:] if skip else chunk
                 skip = max(0, skip - len(chunk))
                 if kept:
@@ -291,13 +305,17 @@ class RepositoryClient:
 
     def _whole(self, request: Request, actions: str, *expected: int, limit: int) -> _Answer:
         """An answer with its whole body; asked again when the body breaks off."""
-        for attempt in range(1, self._session.backoff.attempts):
+        attempts = self._session.backoff.attempts
+        for attempt in range(1, attempts + 1):
             try:
                 return self._whole_once(request, actions, expected, limit)
-            except RegistryUnavailable:
-                self._session.check()
+            except _BrokenOff as error:
+                if attempt == attempts:
+                    raise RegistryUnavailable(
+                        "the connection broke off again and again", where=repr(request), advice="Try again later"
+                    ) from error
                 self._session.wait(attempt)
-        return self._whole_once(request, actions, expected, limit)
+        raise RegistryUnavailable("no attempts left", where=repr(request))
 
     def _whole_once(self, request: Request, actions: str, expected: tuple[int, ...], limit: int) -> _Answer:
         with self._ask(request, actions, *expected) as response:
@@ -335,12 +353,20 @@ def _described(request: Request, answer: _Answer, name: str) -> tuple[Descriptor
 def _read(response: Response, request: Request, limit: int) -> bytes:
     parts: list[bytes] = []
     count = 0
-    for chunk in response.chunks():
+    for chunk in _arriving(response):
         parts.append(chunk)
         count += len(chunk)
         if count > limit:
             raise RegistryError("answer is too long", where=repr(request), expected=f"at most {limit} bytes")
     return b"".join(parts)
+
+
+def _arriving(response: Response) -> Iterator[bytes]:
+    """The body; a break is told apart from failures to get an answer at all, which were retried already."""
+    try:
+        yield from response.chunks()
+    except RegistryUnavailable as error:
+        raise _BrokenOff from error
 
 
 def _begins_at(response: Response, offset: int) -> bool:

@@ -50,25 +50,39 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class _Document:
+class Document:
+    """A manifest or index on its way.
+
+    Attributes:
+        descriptor: It.
+        raw: Its bytes.
+        links: What they point at.
+        name: Under which tag it must stand to be found, if it speaks of an image by its name.
+    """
+
     descriptor: Descriptor
     raw: bytes
     links: Links
     name: str | None = None
 
 
-def plan(source: Source, root: Descriptor, *, referrers: bool) -> tuple[_Document, ...]:
+def plan(source: Source, root: Descriptor, *, referrers: bool = True) -> tuple[Document, ...]:
     """Every document to move, each after what it names; what speaks of one follows it.
+
+    Args:
+        source: Where they are.
+        root: A manifest or index.
+        referrers: Whether to take along what speaks of them: signatures, SBOMs, attestations.
 
     Raises:
         ImageError: A document is missing or damaged, or there are too many.
     """
-    found: dict[Digest, _Document] = {}
+    found: dict[Digest, Document] = {}
     _visit(source, root, found, referrers=referrers, depth=0)
     return tuple(found.values())
 
 
-def _visit(source: Source, root: Descriptor, found: dict[Digest, _Document], *, referrers: bool, depth: int) -> None:
+def _visit(source: Source, root: Descriptor, found: dict[Digest, Document], *, referrers: bool, depth: int) -> None:
     if root.digest in found:
         return
     if len(found) >= _MAX_DOCUMENTS or depth > _MAX_DEPTH:
@@ -77,7 +91,7 @@ def _visit(source: Source, root: Descriptor, found: dict[Digest, _Document], *, 
     links = parse_links(raw, root.media_type)
     for child in links.manifests:
         _visit(source, child, found, referrers=referrers, depth=depth + 1)
-    found[root.digest] = _Document(root, raw, links)
+    found[root.digest] = Document(root, raw, links)
     if referrers:
         for descriptor in source.referrers(root.digest):
             _visit_referrer(source, descriptor, root.digest, found, depth + 1)
@@ -85,7 +99,7 @@ def _visit(source: Source, root: Descriptor, found: dict[Digest, _Document], *, 
 
 
 def _visit_referrer(
-    source: Source, descriptor: Descriptor, subject: Digest, found: dict[Digest, _Document], depth: int
+    source: Source, descriptor: Descriptor, subject: Digest, found: dict[Digest, Document], depth: int
 ) -> None:
     bare = replace(descriptor, annotations={}, artifact_type="")
     _visit(source, bare, found, referrers=True, depth=depth)
@@ -99,17 +113,17 @@ def _visit_referrer(
         )
 
 
-def _companions(source: Source, subject: Digest, found: dict[Digest, _Document]) -> None:
+def _companions(source: Source, subject: Digest, found: dict[Digest, Document]) -> None:
     for kind in _COMPANIONS:
         name = f"sha256-{subject.hex}.{kind}"
         descriptor = source.resolve(name)
         if descriptor is not None and descriptor.digest not in found:
             raw = source.document(descriptor)
             bare = replace(descriptor, annotations={})
-            found[descriptor.digest] = _Document(bare, raw, parse_links(raw, descriptor.media_type), name)
+            found[descriptor.digest] = Document(bare, raw, parse_links(raw, descriptor.media_type), name)
 
 
-def contents(documents: Iterable[_Document]) -> frozenset[Digest]:
+def contents(documents: Iterable[Document]) -> frozenset[Digest]:
     """Digests of the documents and of all blobs that they name."""
     found: set[Digest] = set()
     for document in documents:
@@ -120,7 +134,7 @@ def contents(documents: Iterable[_Document]) -> frozenset[Digest]:
 def move(
     source: Source,
     target: Target,
-    documents: Sequence[_Document],
+    documents: Sequence[Document],
     root: Descriptor,
     names: Sequence[str],
     *,

@@ -176,14 +176,12 @@ class Upload:
 
 
 def _gathered(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes in pieces of at least `size`, but for the last."""
-    parts: list[bytes] = []
-    count = 0
+    """The same bytes in pieces of `size`, but for the last."""
+    held = bytearray()
     for chunk in chunks:
-        parts.append(chunk)
-        count += len(chunk)
-        if count >= size:
-            yield b"".join(parts)
-            parts, count = [], 0
-    if parts:
-        yield b"".join(parts)
+        held += chunk
+        while len(held) >= size:
+            yield bytes(held[:size])
+            del held[:size]
+    if held:
+        yield bytes(held)

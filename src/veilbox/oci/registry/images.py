@@ -1,0 +1,206 @@
+"""What people do with images and registries: push, pull, copy, save, load. Each holds a lease while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from veilbox.core.digest import Digest
+from veilbox.core.errors import ImageError
+from veilbox.oci.image.lease import Lease, lease, uncollected
+from veilbox.oci.image.links import unpacked_layers
+from veilbox.oci.image.spec import CONFIG_TYPE, REF_NAME, SUBJECT, Descriptor
+from veilbox.oci.image.store import ImageStore
+from veilbox.oci.registry import archive
+from veilbox.oci.registry.client import Known, RepositoryClient
+from veilbox.oci.registry.content import Source
+from veilbox.oci.registry.local import LayoutPlace
+from veilbox.oci.registry.mirrors import Mirror, MirroredSource
+from veilbox.oci.registry.reference import Reference, Repository
+from veilbox.oci.registry.session import Session
+from veilbox.oci.registry.transfer import Document, Moved, Progress, contents, move, plan
+
+
+@dataclass(kw_only=True)
+class Connection:
+    """One command's way to registries.
+
+    Attributes:
+        session: How to ask.
+        mirrors: Where to look first.
+    """
+
+    session: Session
+    mirrors: tuple[Mirror, ...] = ()
+    _known: Known = field(default_factory=Known)
+
+    def repository(self, repository: Repository) -> RepositoryClient:
+        """A repository itself, without mirrors."""
+        return RepositoryClient(self.session, repository, self._known)
+
+    def source(self, repository: Repository) -> Source:
+        """A repository to read from, its mirrors first."""
+        found = [(mirror.of(repository), mirror.tags) for mirror in self.mirrors]
+        clients = tuple((self.repository(place), tags) for place, tags in found if place is not None)
+        primary = self.repository(repository)
+        return MirroredSource(primary, clients) if clients else primary
+
+
+def resolved(source: Source, reference: Reference) -> Descriptor:
+    """What a reference stands for.
+
+    Raises:
+        ImageError: It is not there.
+    """
+    found = source.resolve(reference.target)
+    if found is None:
+        raise ImageError("image is not there", where=str(reference), advice="See what is: veilbox image inspect --tags")
+    return found
+
+
+def push(store: ImageStore, connection: Connection, name: str, reference: Reference, progress: Progress) -> Moved:
+    """Push an image of the store with all that speaks of it.
+
+    Args:
+        store: Where it is.
+        connection: To registries.
+        name: Its name in the store.
+        reference: Where it goes; with a tag.
+        progress: Told of every blob that was sent.
+
+    Raises:
+        ImageError: It is not in the store, or damaged, or a registry refuses.
+    """
+    source = LayoutPlace(store.layout)
+    with lease(store.root) as held:
+        root, documents = _held(store, held, name)
+        return _moved(
+            connection, source, connection.repository(reference.repository), documents, root, reference, progress
+        )
+
+
+def copy(connection: Connection, origin: Reference, target: Reference, progress: Progress) -> Moved:
+    """Copy an image with all that speaks of it from one repository to another, by mounting where that is possible.
+
+    Args:
+        connection: To registries.
+        origin: What to copy.
+        target: Where it goes.
+        progress: Told of every blob that was sent.
+
+    Raises:
+        ImageError: It is not there, or a registry refuses.
+    """
+    source = connection.source(origin.repository)
+    root = resolved(source, origin)
+    documents = plan(source, root)
+    return _moved(connection, source, connection.repository(target.repository), documents, root, target, progress)
+
+
+def fetch(store: ImageStore, connection: Connection, reference: Reference, progress: Progress, held: Lease) -> Moved:
+    """Fetch an image with all that speaks of it into the store, where it has no name yet.
+
+    Args:
+        store: Where it goes.
+        connection: To registries.
+        reference: What.
+        progress: Told of every blob that was fetched.
+        held: Keeps the content until it has a name.
+
+    Raises:
+        ImageError: It is not there, or not what its digests say.
+    """
+    source = connection.source(reference.repository)
+    root = resolved(source, reference)
+    documents = plan(source, root)
+    held.add(contents(documents))
+    cancelled = connection.session.cancelled
+    return move(source, LayoutPlace(store.layout), documents, root, (), progress=progress, cancelled=cancelled)
+
+
+def save(store: ImageStore, names: Sequence[str], notes: Mapping[str, bytes], path: Path) -> int:
+    """Write images of the store, with all that speaks of them, into one archive.
+
+    Args:
+        store: Where they are.
+        names: Which.
+        notes: Small files for the other side.
+        path: The archive.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        ImageError: An image is missing or damaged.
+        OutputError: The archive cannot be written.
+    """
+    with lease(store.root) as held:
+        images: dict[str, Descriptor] = {}
+        documents: dict[Digest, Document] = {}
+        for name in names:
+            images[name], found = _held(store, held, name)
+            documents |= {document.descriptor.digest: document for document in found}
+        return archive.save(store.layout, images, tuple(documents.values()), notes, path)
+
+
+def load(store: ImageStore, path: Path, held: Lease) -> tuple[dict[str, Descriptor], dict[str, bytes]]:
+    """Take an archive into the store. Images have no name yet; what speaks of them is listed.
+
+    Args:
+        store: Where it goes.
+        path: The archive.
+        held: Keeps the content until it has a name.
+
+    Returns:
+        Images by their names in the archive, and its notes.
+
+    Raises:
+        ImageError: It is no archive, or something in it is not what its digest says.
+    """
+    entries, notes = archive.load(store.layout, path, held)
+    images: dict[str, Descriptor] = {}
+    for entry in entries:
+        subject = entry.annotations.get(SUBJECT)
+        if REF_NAME in entry.annotations:
+            images[entry.annotations[REF_NAME]] = entry
+        elif subject is not None:
+            store.layout.attach(entry, Digest(subject))
+    return images, notes
+
+
+def unpacked(store: ImageStore, manifest: Descriptor) -> tuple[Digest, ...]:
+    """The digests of a manifest's unpacked layers.
+
+    Raises:
+        ImageError: It is no image.
+    """
+    links = plan(LayoutPlace(store.layout), manifest, referrers=False)[-1].links
+    for blob in links.blobs:
+        if blob.media_type == CONFIG_TYPE:
+            return unpacked_layers(store.layout.read(blob))
+    return ()
+
+
+def _held(store: ImageStore, held: Lease, name: str) -> tuple[Descriptor, tuple[Document, ...]]:
+    with uncollected(store.root):
+        root = store.layout.resolve(name)
+        if root is None:
+            raise ImageError("image is not in the store", where=name, advice="See what is: veilbox image df")
+        documents = plan(LayoutPlace(store.layout), root)
+        held.add_found(contents(documents))
+    return root, documents
+
+
+def _moved(
+    connection: Connection,
+    source: Source,
+    target: RepositoryClient,
+    documents: tuple[Document, ...],
+    root: Descriptor,
+    reference: Reference,
+    progress: Progress,
+) -> Moved:
+    names = () if reference.tag is None else (reference.tag,)
+    cancelled = connection.session.cancelled
+    return move(source, target, documents, root, names, progress=progress, cancelled=cancelled)

@@ -1,0 +1,17 @@
+"""The real registry, started once; skipped where Debian's package is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from real_registry import RealRegistry, available, real_registry
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
+    """Debian's docker-registry with TLS and a password; tests that use it carry the marker `registry`."""
+    if not available():
+        pytest.skip("docker-registry is not installed (apt-get install docker-registry)")
+    with real_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
