@@ -229,7 +229,7 @@ def _decode(raw: bytes, kind: type[_Wire], what: str) -> _Wire:
         raise ImageError(f"{what} is too large", expected=f"at most {MAX_JSON_BYTES} bytes", actual=str(len(raw)))
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # ValidationError is a DecodeError
         raise ImageError(f"not an {what}", actual=str(error), advice="Rebuild with `veilbox image build`") from error
 
 

@@ -41,7 +41,7 @@ def is_containers_policy(raw: bytes) -> bool:
     """Whether JSON is meant as such a file: it has a default for everything, which ours has not."""
     try:
         document: Any = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return isinstance(document, dict) and "default" in document
 
@@ -59,7 +59,7 @@ def parse_containers_policy(raw: bytes, *, folder: Path) -> TrustPolicy:
     """
     try:
         file = msgspec.json.decode(raw, type=_File)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(
             "containers policy says what veilbox cannot keep", actual=str(error), advice=_ADVICE
         ) from error

@@ -173,7 +173,7 @@ def _wheel(fields: Message) -> Part:
 def _model(path: Path) -> Part:
     try:
         card = msgspec.json.decode(path.read_bytes(), type=_Card)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ImageError("model card is unreadable", where=str(path), actual=str(error)) from error
     return Part(
         source=Source.MODEL,

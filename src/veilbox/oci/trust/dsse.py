@@ -161,5 +161,5 @@ _Wire = TypeVar("_Wire")
 def _decoded(raw: bytes, kind: type[_Wire], what: str) -> _Wire:
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ImageError(f"not a {what}", actual=str(error)) from error

@@ -228,7 +228,7 @@ def _decrypted(pem: str, passphrase: bytes) -> bytes:
 
     try:
         sealed = msgspec.json.decode(_unwrapped(pem, (_PRIVATE_LABEL, _OLD_PRIVATE_LABEL)), type=_Encrypted)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError("private key is damaged", actual=str(error)) from error
     if (sealed.kdf.name, sealed.cipher.name) != ("scrypt", "nacl/secretbox"):
         raise UsageError(

@@ -94,7 +94,7 @@ def parse_policy(raw: bytes, *, folder: Path, as_json: bool) -> TrustPolicy:
         return parse_containers_policy(raw, folder=folder)
     try:
         wire = msgspec.json.decode(raw, type=_Policy) if as_json else msgspec.toml.decode(raw, type=_Policy)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError("not a trust policy", actual=str(error), advice=_ADVICE) from error
     if wire.version != 1:
         raise UsageError("unknown version of trust policy", expected="1", actual=str(wire.version))

@@ -58,5 +58,5 @@ def package_names(statement: Statement) -> Iterator[str]:
             for package in msgspec.json.decode(statement.predicate, type=_Spdx).packages:
                 yield package.name
                 yield from (reference.locator for reference in package.references)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ImageError("SBOM is unreadable", actual=str(error)) from error

@@ -135,7 +135,7 @@ class SimpleSignature:
         """
         try:
             payload = msgspec.json.decode(self.payload, type=_Payload)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ImageError("signed payload is not an image's", actual=str(error)) from error
         if payload.critical.type != _TYPE:
             raise ImageError("signed payload is not an image's", expected=_TYPE, actual=payload.critical.type)
@@ -176,7 +176,7 @@ def parse_bundle(raw: bytes) -> Envelope:
     """
     try:
         bundle = msgspec.json.decode(raw, type=_Bundle)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ImageError("not a Sigstore bundle", actual=str(error)) from error
     if bundle.media_type != BUNDLE_TYPE:
         raise ImageError("not a Sigstore bundle", expected=BUNDLE_TYPE, actual=bundle.media_type)

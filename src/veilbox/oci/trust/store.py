@@ -130,7 +130,7 @@ class TrustStore:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
             return {}
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ImageError("the memory of versions is damaged", where=str(path), actual=str(error)) from error
 
     def _write(self, name: str, content: bytes, mode: int) -> None:
