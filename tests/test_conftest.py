@@ -50,7 +50,7 @@ def test_unmarked():
         ("sealed", "1 failed, 3 skipped, 1 xfailed", 1),
         ("sealed,footage", "1 failed, 1 skipped, 1 xfailed, 2 errors", 1),
         ("sealed, footage", "1 failed, 1 skipped, 1 xfailed, 2 errors", 1),
-        ("seeled", "expected some of sealed, footage, registry, got seeled", 4),
+        ("seeled", ", got seeled", 4),
     ],
 )
 def test_promises(tmp_path: Path, promise: str, summary: str, status: int) -> None:
