@@ -87,7 +87,8 @@ def admit(store: ImageStore, name: str, *, trust: Trust | None = None) -> Runnab
     # 13. It runs as nobody in particular.
     with clause(Clause.USER, name):
         _unprivileged(name, config)
-    trust.store.remember(name, admission.version)
+    if trust.remembers:
+        trust.store.remember(name, admission.version)
     model = config.labels.get(MODEL_LABEL)
     return RunnableImage(
         name=name,
@@ -109,11 +110,13 @@ class Trust:
         store: Where versions are remembered.
         policy: What is accepted.
         now: With a time zone.
+        remembers: Whether the versions that are admitted become the lowest that may follow.
     """
 
     store: TrustStore
     policy: TrustPolicy
     now: datetime
+    remembers: bool = True
 
     @classmethod
     def of(cls, store: ImageStore) -> Trust:

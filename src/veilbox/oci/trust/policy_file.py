@@ -75,6 +75,24 @@ def read_policy(path: Path) -> TrustPolicy:
         ) from error
 
 
+def policy_of_key(path: Path) -> TrustPolicy:
+    """A policy that asks of every image one thing: this key's signature, whatever name and repository it was for.
+
+    Args:
+        path: The public key's file.
+
+    Raises:
+        UsageError: It cannot be read, or is none.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError("cannot be read", where=str(path), actual=error.strerror or str(error)) from error
+    key = Key(name=path.name, public=PublicKey.parse(raw.decode("utf-8", "replace")))
+    rule = Rule(images=("**",), keys=(key.name,), identity=("**",), allow_downgrade=True)
+    return TrustPolicy(digest=Digest.of(raw), keys={key.name: key}, rules=(rule,))
+
+
 def parse_policy(raw: bytes, *, folder: Path, as_json: bool) -> TrustPolicy:
     """A policy from its bytes.
 
