@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from veilbox.core.digest import Digest
 from veilbox.oci.admit import RunnableImage, Trust, admit
+from veilbox.oci.image.lease import Lease, lease, uncollected
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.runtime import cgroups
 from veilbox.oci.runtime.driver import choose, discover
@@ -67,24 +69,34 @@ def engine(store: ImageStore, names: Sequence[str]) -> Iterator[Engine]:
         ImageError: An image is missing or stale.
         MachineError: The machine has no usable runtime, or refuses the namespaces.
     """
-    trust = Trust.of(store)  # one policy and one moment for the whole job
-    images = {name: admit(store, name, trust=trust) for name in names}
-    # Both before the namespaces: afterwards every user looks like root, and foreign mounts are out of sight.
-    run = RunDirectory.here()
-    run.sweep()
-    enter_private_namespaces()
-    stack = ExitStack()
-    try:
+    with lease(store.root) as held:
+        images = _admitted(store, names, held)
+        # Both before the namespaces: afterwards every user looks like root, and foreign mounts are out of sight.
+        run = RunDirectory.here()
+        run.sweep()
+        enter_private_namespaces()
+        stack = ExitStack()
         try:
-            with uninterrupted():
-                made = _engine(run, images, stack)
-            yield made
+            try:
+                with uninterrupted():
+                    made = _engine(run, images, stack)
+                yield made
+            finally:
+                _close(stack)
         finally:
+            # A signal may have been answered before the first call had begun. There is no second one: the answer to
+            # the first is to ignore all that follow.
             _close(stack)
-    finally:
-        # A signal may have been answered before the first call had begun. There is no second one: the answer to the
-        # first is to ignore all that follow.
-        _close(stack)
+
+
+def _admitted(store: ImageStore, names: Sequence[str], held: Lease) -> dict[str, RunnableImage]:
+    """Admit images, and keep their layers from being collected while the job runs."""
+    trust = Trust.of(store)  # one policy and one moment for the whole job
+    with uncollected(store.root):
+        images = {name: admit(store, name, trust=trust) for name in names}
+        for image in images.values():
+            held.add_found([image.manifest, *(Digest(f"sha256:{folder.name}") for folder in image.layers)])
+    return images
 
 
 def _engine(run: RunDirectory, images: Mapping[str, RunnableImage], stack: ExitStack) -> Engine:

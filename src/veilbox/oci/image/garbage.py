@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from veilbox.oci.image.layout import locked
 from veilbox.oci.image.lease import collecting, leased
 from veilbox.oci.image.links import unpacked_layers, walk
 from veilbox.oci.image.spec import CONFIG_TYPE, REF_NAME, SUBJECT, Descriptor
+from veilbox.oci.image.squash import chain_id
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.usage import disk_bytes
 
@@ -67,7 +68,9 @@ class Reachable:
             self.blobs |= {document.digest, *(blob.digest for blob in links.blobs)}
             for blob in links.blobs:
                 if blob.media_type == CONFIG_TYPE:
-                    self.layers |= set(unpacked_layers(store.layout.read(blob)))
+                    diff_ids = unpacked_layers(store.layout.read(blob))
+                    # A layer stands under its own digest, layers that had to be merged under their chain's.
+                    self.layers |= {*diff_ids, *(chain_id(diff_ids[:count]) for count in range(1, len(diff_ids) + 1))}
 
 
 def reachable(store: ImageStore) -> tuple[Reachable, tuple[Descriptor, ...]]:
@@ -104,29 +107,31 @@ def collect(store: ImageStore, *, dry_run: bool = False) -> Collected:
         kept, stale = reachable(store)
         used = leased(store.root)
         blobs = {digest: size for digest, size in store.layout.blobs() if digest not in kept.blobs | used}
-        layers = {digest: disk_bytes(path) for digest, path in _unpacked(store) if digest not in kept.layers | used}
+        doomed = [(digest, path) for digest, path in unpacked_folders(store) if digest not in kept.layers | used]
+        layer_bytes = sum(disk_bytes(path) for _, path in doomed)
         if not dry_run:
-            _remove(store, stale, blobs, layers)
+            _remove(store, stale, blobs, [path for _, path in doomed])
     return Collected(
-        blobs=tuple(blobs), layers=tuple(layers), blob_bytes=sum(blobs.values()), layer_bytes=sum(layers.values())
+        blobs=tuple(blobs),
+        layers=tuple(digest for digest, _ in doomed),
+        blob_bytes=sum(blobs.values()),
+        layer_bytes=layer_bytes,
     )
 
 
-def _remove(
-    store: ImageStore, stale: tuple[Descriptor, ...], blobs: dict[Digest, int], layers: dict[Digest, int]
-) -> None:
+def _remove(store: ImageStore, stale: tuple[Descriptor, ...], blobs: Iterable[Digest], layers: Iterable[Path]) -> None:
     for entry in stale:
         if REF_NAME in entry.annotations:
             store.layout.forget(entry.annotations[REF_NAME])
     unnamed = {entry.digest for entry in stale if REF_NAME not in entry.annotations}
     if unnamed:
         store.layout.detach(unnamed)
-    for digest in layers:  # before the blobs: a layer without its blob is more than a blob without its layer
-        _remove_tree(store.layer(digest))
+    for path in layers:
+        _remove_tree(path)
     for digest in blobs:
         store.layout.remove(digest)
     store.layout.sweep(resumable=True)
-    for left in (store.layers / "sha256").glob(f"{_REMOVING}*"):
+    for left in store.layers.glob(f"*/{_REMOVING}*"):
         shutil.rmtree(left, ignore_errors=True)
 
 
@@ -138,8 +143,9 @@ def _wanted(entry: Descriptor, found: Reachable) -> bool:
     return subject is None or Digest(subject) in found.blobs
 
 
-def _unpacked(store: ImageStore) -> Iterator[tuple[Digest, Path]]:
-    for path in (store.layers / "sha256").glob("*"):
+def unpacked_folders(store: ImageStore) -> Iterator[tuple[Digest, Path]]:
+    """Every unpacked layer and every merged chain of layers, by its digest."""
+    for path in (*(store.layers / "sha256").glob("*"), *(store.layers / "chains").glob("*")):
         if _HEX.fullmatch(path.name):
             yield Digest(f"sha256:{path.name}"), path
 

@@ -72,7 +72,7 @@ def save(
         return file.tell()
 
 
-def load(layout: Layout, path: Path, held: Lease) -> tuple[tuple[Descriptor, ...], dict[str, bytes]]:
+def load(layout: Layout, path: Path, held: Lease) -> tuple[Descriptor, ...]:
     """Take the content of an archive into a layout; names are the caller's to give.
 
     Args:
@@ -81,32 +81,51 @@ def load(layout: Layout, path: Path, held: Lease) -> tuple[tuple[Descriptor, ...
         held: Keeps the content until it has names.
 
     Returns:
-        The entries of its index, every one whole and verified, and its notes.
+        The entries of its index, every one whole and verified.
 
     Raises:
         UsageError: The file cannot be read.
         ImageError: It is no archive of images, or something in it is not what its digest says.
     """
     index: bytes | None = None
+    for tar, entry in _entries(path):
+        if blob := _BLOB.fullmatch(entry.name):
+            _take(layout, tar, entry, Digest(f"sha256:{blob[1]}"), held)
+        elif entry.name == "index.json":
+            index = _small(tar, entry)
+    if index is None:
+        raise ImageError("not an archive of images", where=str(path), expected="index.json in it")
+    return _verified(layout, index)
+
+
+def read_notes(path: Path) -> dict[str, bytes]:
+    """The small files that an archive has for this side, by name; a name is one plain word with a suffix.
+
+    Raises:
+        UsageError: The file cannot be read.
+        ImageError: It is no archive.
+    """
     notes: dict[str, bytes] = {}
+    for tar, entry in _entries(path):
+        if note := _NOTE.fullmatch(entry.name):
+            notes[note[1]] = _small(tar, entry)
+            if len(notes) > _MAX_NOTES:
+                raise ImageError("archive of too many notes", where=str(path))
+    return notes
+
+
+def _entries(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Each entry of a tar, while its content can be read."""
     try:
         with tarfile.open(path, mode="r|") as tar:
             for number, entry in enumerate(tar):
-                if number >= _MAX_ENTRIES or len(notes) > _MAX_NOTES:
+                if number >= _MAX_ENTRIES:
                     raise ImageError("archive of too many files", where=str(path))
-                if blob := _BLOB.fullmatch(entry.name):
-                    _take(layout, tar, entry, Digest(f"sha256:{blob[1]}"), held)
-                elif entry.name == "index.json":
-                    index = _small(tar, entry)
-                elif note := _NOTE.fullmatch(entry.name):
-                    notes[note[1]] = _small(tar, entry)
+                yield tar, entry
     except OSError as error:
         raise UsageError("archive cannot be read", where=str(path), actual=error.strerror or str(error)) from error
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise ImageError("not an archive of images", where=str(path), actual=str(error)) from error
-    if index is None:
-        raise ImageError("not an archive of images", where=str(path), expected="index.json in it")
-    return _verified(layout, index), notes
 
 
 def _verified(layout: Layout, index: bytes) -> tuple[Descriptor, ...]:

@@ -28,7 +28,7 @@ _MARGIN_S = 10.0
 _MAX_TOKEN_BYTES = 1 << 20
 _CLIENT_ID = "veilbox"
 
-_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*)(?:\s+|$)", re.ASCII)
+_SCHEME = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9-]*)(?=[\s,]|$)", re.ASCII)
 _PARAMETER = re.compile(r'\s*,?\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', re.ASCII)
 
 
@@ -58,7 +58,6 @@ def parse_challenges(text: str) -> tuple[Challenge, ...]:
             parameters[parameter[1].lower()] = value
             position = parameter.end()
         found.append(Challenge(scheme=scheme[1].lower(), parameters=parameters))
-        position += len(text[position:]) - len(text[position:].lstrip(" ,\t"))
     return tuple(found)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
 from veilbox.oci.image.lease import Lease, lease, uncollected
-from veilbox.oci.image.links import unpacked_layers
-from veilbox.oci.image.spec import CONFIG_TYPE, REF_NAME, SUBJECT, Descriptor
+from veilbox.oci.image.links import parse_links
+from veilbox.oci.image.spec import INDEX_TYPE, REF_NAME, SUBJECT, Descriptor
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.registry import archive
 from veilbox.oci.registry.client import Known, RepositoryClient
@@ -98,7 +98,15 @@ def copy(connection: Connection, origin: Reference, target: Reference, progress:
     return _moved(connection, source, connection.repository(target.repository), documents, root, target, progress)
 
 
-def fetch(store: ImageStore, connection: Connection, reference: Reference, progress: Progress, held: Lease) -> Moved:
+def fetch(
+    store: ImageStore,
+    connection: Connection,
+    reference: Reference,
+    progress: Progress,
+    held: Lease,
+    *,
+    architecture: str | None = None,
+) -> Moved:
     """Fetch an image with all that speaks of it into the store, where it has no name yet.
 
     Args:
@@ -107,12 +115,15 @@ def fetch(store: ImageStore, connection: Connection, reference: Reference, progr
         reference: What.
         progress: Told of every blob that was fetched.
         held: Keeps the content until it has a name.
+        architecture: Of an index, only the image for such machines; None fetches all of it.
 
     Raises:
         ImageError: It is not there, or not what its digests say.
     """
     source = connection.source(reference.repository)
     root = resolved(source, reference)
+    if architecture is not None and root.media_type == INDEX_TYPE:
+        root = _for_machine(source, root, architecture)
     documents = plan(source, root)
     held.add(contents(documents))
     cancelled = connection.session.cancelled
@@ -144,7 +155,7 @@ def save(store: ImageStore, names: Sequence[str], notes: Mapping[str, bytes], pa
         return archive.save(store.layout, images, tuple(documents.values()), notes, path)
 
 
-def load(store: ImageStore, path: Path, held: Lease) -> tuple[dict[str, Descriptor], dict[str, bytes]]:
+def load(store: ImageStore, path: Path, held: Lease) -> dict[str, Descriptor]:
     """Take an archive into the store. Images have no name yet; what speaks of them is listed.
 
     Args:
@@ -153,33 +164,30 @@ def load(store: ImageStore, path: Path, held: Lease) -> tuple[dict[str, Descript
         held: Keeps the content until it has a name.
 
     Returns:
-        Images by their names in the archive, and its notes.
+        Images by their names in the archive.
 
     Raises:
         ImageError: It is no archive, or something in it is not what its digest says.
     """
-    entries, notes = archive.load(store.layout, path, held)
     images: dict[str, Descriptor] = {}
-    for entry in entries:
+    for entry in archive.load(store.layout, path, held):
         subject = entry.annotations.get(SUBJECT)
         if REF_NAME in entry.annotations:
             images[entry.annotations[REF_NAME]] = entry
         elif subject is not None:
             store.layout.attach(entry, Digest(subject))
-    return images, notes
+    return images
 
 
-def unpacked(store: ImageStore, manifest: Descriptor) -> tuple[Digest, ...]:
-    """The digests of a manifest's unpacked layers.
-
-    Raises:
-        ImageError: It is no image.
-    """
-    links = plan(LayoutPlace(store.layout), manifest, referrers=False)[-1].links
-    for blob in links.blobs:
-        if blob.media_type == CONFIG_TYPE:
-            return unpacked_layers(store.layout.read(blob))
-    return ()
+def _for_machine(source: Source, index: Descriptor, architecture: str) -> Descriptor:
+    children = parse_links(source.document(index), index.media_type).manifests
+    offered = {child.platform.architecture: child for child in reversed(children) if child.platform is not None}
+    if architecture not in offered:
+        raise ImageError(
+            "index without an image for this machine", where=index.digest.text, expected=architecture,
+            actual=", ".join(sorted(offered)) or "none",
+        )  # fmt: skip
+    return offered[architecture]
 
 
 def _held(store: ImageStore, held: Lease, name: str) -> tuple[Descriptor, tuple[Document, ...]]:
