@@ -81,13 +81,11 @@ def reachable(store: ImageStore) -> tuple[Reachable, tuple[Descriptor, ...]]:
     """
     found = Reachable()
     waiting = list(store.layout.index())
-    while True:
-        ready = [entry for entry in waiting if _wanted(entry, found)]
-        if not ready:
-            return found, tuple(waiting)
+    while ready := [entry for entry in waiting if _wanted(entry, found)]:
+        waiting = [entry for entry in waiting if entry not in ready]  # before more becomes wanted by what is added
         for entry in ready:
             found.add(store, entry)
-        waiting = [entry for entry in waiting if not _wanted(entry, found)]
+    return found, tuple(waiting)
 
 
 def collect(store: ImageStore, *, dry_run: bool = False) -> Collected:
