@@ -8,7 +8,23 @@ from __future__ import annotations
 import argparse
 from typing import Protocol
 
-from veilbox.cli.image import build, listing
+from veilbox.cli.image import (
+    build,
+    copy,
+    df,
+    gc,
+    inspect,
+    key,
+    listing,
+    load,
+    lock,
+    pull,
+    push,
+    save,
+    sbom,
+    sign,
+    verify,
+)
 
 
 class Action(Protocol):
@@ -21,7 +37,20 @@ class Action(Protocol):
 # In the order of `veilbox image --help`.
 ACTIONS: tuple[Action, ...] = (
     build,
+    lock,
     listing,
+    inspect,
+    push,
+    pull,
+    copy,
+    save,
+    load,
+    df,
+    gc,
+    sign,
+    verify,
+    sbom,
+    key,
 )
 
 _EPILOG = """\

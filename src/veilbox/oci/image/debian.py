@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -109,6 +109,15 @@ class Apt:
             )
         return tuple(package for _, package in sorted(packages.items()))
 
+    def offered(self, names: Iterable[str]) -> tuple[Package, ...]:
+        """Every version of packages that the lists have; names that they lack are passed over.
+
+        Raises:
+            MachineError: apt is missing, or its lists lack what must be in them.
+        """
+        shown = self._run("apt-cache", ["show", *sorted(set(names))], _RESOLVE_S, check=False)
+        return tuple(parse_packages(shown.stdout.decode("utf-8", "replace")))
+
     def fetch(self, packages: Iterable[Package], folder: Path) -> None:
         """Download packages that `folder` does not have yet; each becomes `<sha256>.deb`.
 
@@ -129,7 +138,15 @@ class Apt:
                     raise ImageError("package is not what apt's index says", where=package.wanted, advice=_ADVICE)
                 durable_rename(arrived[package.sha256], deb_path(folder, package))
 
-    def _run(self, program: str, arguments: Sequence[str], timeout_s: float, *, cwd: Path | None = None) -> Finished:
+    def _run(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        timeout_s: float,
+        *,
+        cwd: Path | None = None,
+        check: bool = True,
+    ) -> Finished:
         if shutil.which(program) is None:
             raise MachineError("program is missing", where=program, advice=_MISSING)
         options = {
@@ -143,7 +160,7 @@ class Apt:
             "Debug::NoLocking": "1",  # the store's own lock is held
         }
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        return run([program, *words, *arguments], timeout_s=timeout_s, cwd=cwd, advice=_ADVICE)
+        return run([program, *words, *arguments], timeout_s=timeout_s, cwd=cwd, check=check, advice=_ADVICE)
 
 
 def host_architecture() -> str:
@@ -340,9 +357,25 @@ def _write_status(deb: Path, package: Package, root: Path) -> None:
     (folder / package.name).write_bytes(control.rstrip(b"\n") + b"\nStatus: install ok installed\n")
 
 
-def document(base: Base) -> Mapping[str, list[str]]:
-    """The exact packages as JSON, for digests and logs."""
-    return {
-        "whole": [f"{one.wanted} {one.sha256}" for one in base.whole],
-        "partial": [f"{one.wanted} {one.sha256}" for one in base.partial],
-    }
+def require_offered(apt: Apt, packages: Sequence[Package]) -> tuple[str, ...]:
+    """Hold what the package lists offer to what is wanted.
+
+    Returns:
+        What is wanted and no longer offered, as `NAME=VERSION`.
+
+    Raises:
+        ImageError: The lists have a wanted version with another digest.
+        MachineError: As for `Apt.offered`.
+    """
+    offered = {one.wanted: one.sha256 for one in apt.offered(package.name for package in packages)}
+    for package in packages:
+        actual = offered.get(package.wanted, package.sha256)
+        if actual != package.sha256:
+            raise ImageError(
+                "package of the same version is another file",
+                where=package.wanted,
+                expected=str(package.sha256),
+                actual=str(actual),
+                advice="Do not use this package source before you know why",
+            )
+    return tuple(package.wanted for package in packages if package.wanted not in offered)

@@ -25,7 +25,7 @@ REQUIREMENTS = HERE / "requirements"
 MODELS = HERE / "models"
 
 # Raise it when the same declarations come to give other bytes (packing, pruning, compiling): it is in every digest.
-GENERATION = 1
+GENERATION = 2
 
 
 class DebianLayer(

@@ -91,6 +91,27 @@ def interpreter(content: bytes, name: str) -> str:
     return ""
 
 
+def check_interpreter(root: Path, program: str) -> None:
+    """Refuse a program whose loader is not there.
+
+    Args:
+        root: What stands at `/`.
+        program: The program's path below it.
+
+    Raises:
+        ImageError: There is no loader, or none for the same processor.
+    """
+    content = (root / program).read_bytes()
+    wanted = interpreter(content, program)
+    # Links of images are relative and stay inside, so the way through them is the same below any root.
+    loader = root / wanted.lstrip("/")
+    if not wanted or not loader.is_file() or not loader.resolve().is_relative_to(root.resolve()):
+        raise ImageError("program's loader is not in the image", where=program, expected=wanted or "a loader")
+    machines = {_header(each, name).machine for each, name in ((content, program), (loader.read_bytes(), wanted))}
+    if len(machines) != 1:
+        raise ImageError("program and loader are for two machines", where=program, actual=str(sorted(machines)))
+
+
 def without_ballast(content: bytes, name: str) -> bytes:
     """A program or library with zeros where it holds what nothing ever loads: debug information and symbol tables.
 

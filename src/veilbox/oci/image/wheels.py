@@ -13,6 +13,7 @@ import uv
 from veilbox.core.errors import ImageError, MachineError
 from veilbox.oci.image.debian import prune
 from veilbox.oci.image.definition import REQUIREMENTS, ModelLayer, WheelLayer
+from veilbox.oci.image.elf import MAGIC, without_ballast
 from veilbox.oci.image.unpack import checked_name
 from veilbox.oci.process import run
 
@@ -60,6 +61,7 @@ def install_wheels(layer: WheelLayer, *, python: str, architecture: str, root: P
         file.flush()
         _install(Path(file.name), site, python=python, architecture=architecture)
     prune(site, (*_TRACES, *layer.remove))
+    _blank(site)
     for name, text in layer.files.items():
         (site / checked_name(name, 255)).write_text(text, encoding="utf-8")
 
@@ -98,6 +100,14 @@ def _install(requirements: Path, target: Path, *, python: str, architecture: str
     settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
     argv = [uv.find_uv_bin(), "pip", "install", *pinned, *made_for, *quiet, "-r", requirements]
     run(argv, timeout_s=_INSTALL_S, env=settings, advice=_ADVICE)
+
+
+def _blank(site: Path) -> None:
+    """Take debug information out of libraries; PyAV's alone have 28 MB of it."""
+    for path in sorted(site.rglob("*.so*")):
+        content = path.read_bytes()
+        if not path.is_symlink() and content.startswith(MAGIC):
+            path.write_bytes(without_ballast(content, path.name))
 
 
 def _without(requirements: str, left_out: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
-from veilbox.oci.image.spec import CONFIG_TYPE, MANIFEST_TYPE, Descriptor, ImageConfig, Manifest, Platform
+from veilbox.oci.image.spec import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Descriptor, ImageConfig, Manifest, Platform
 
 # distribution-spec 1.1.1, "Pushing Manifests": registries accept at least 4 MiB; nobody needs more.
 MAX_JSON_BYTES = 4 << 20
@@ -219,6 +219,17 @@ def artifact_bytes(
     if annotations:
         document["annotations"] = dict(annotations)
     return canonical(document)
+
+
+def index_bytes(manifests: tuple[Descriptor, ...]) -> bytes:
+    """An index's canonical bytes (image-index.md); its entries stay in their order."""
+    return canonical(
+        {
+            "schemaVersion": 2,
+            "mediaType": INDEX_TYPE,
+            "manifests": [descriptor_document(manifest) for manifest in manifests],
+        }
+    )
 
 
 _Wire = TypeVar("_Wire")
