@@ -1,7 +1,7 @@
 # make demo and make test do everything that is needed first; a second run finds it done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench lock clean
+.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench image-table lock clean
 
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
@@ -33,7 +33,7 @@ test-packages:
 
 # The store outlives the checkout and is shared, so the program itself says whether its images are as they must be.
 images: .venv/.installed
-	@$(SETUP) run $(BIN)/veilbox image build --json >/dev/null
+	@$(SETUP) run $(BIN)/veilbox image build --newer-if-gone --json >/dev/null
 
 $(FILM): $(wildcard demo/*.py) | .venv/.installed
 	@echo "setup: making the demo film" >&2
@@ -57,6 +57,9 @@ readme: setup ## run the README's commands
 bench: setup $(FILM) ## speed, start-up and memory against peers
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
 	@$(SETUP) run $(BIN)/python benchmarks/bench.py
+
+image-table: setup ## sizes of images and layers, build times, beside images made the usual way
+	@$(BIN)/python benchmarks/image_sizes.py
 
 lock: ## choose newer versions of the packages and write the locks
 	@$(UV) pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-header \
