@@ -14,10 +14,12 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 from veilbox.core.errors import ImageError
+from veilbox.oci.image import tar, unpack
 from veilbox.oci.image.squash import delete
 from veilbox.oci.image.unpack import Bounds, Deletions, Extractor
 
@@ -66,7 +68,7 @@ def seeds() -> list[bytes]:
     found = []
     for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
         file = io.BytesIO()
-        with tarfile.open(fileobj=file, mode="w", format=form) as tar:
+        with tarfile.open(fileobj=file, mode="w", format=form) as archive:
             for name, kind, link in (
                 ("a", tarfile.DIRTYPE, ""),
                 ("a/f", tarfile.REGTYPE, ""),
@@ -78,7 +80,7 @@ def seeds() -> list[bytes]:
             ):
                 info = tarfile.TarInfo(name)
                 info.type, info.linkname = kind, link
-                tar.addfile(info)
+                archive.addfile(info)
         found.append(file.getvalue()[: 512 * 20])
     return found
 
@@ -140,10 +142,28 @@ def search(seconds: float, seed: int) -> int:
     return tried
 
 
+def mended_target(data: bytes) -> None:
+    """The target behind its checksums, which coverage alone would hardly guess."""
+    changed = bytearray(data)
+    for start in range(0, len(changed) - 511, 512):
+        mend(changed, start)
+    target(bytes(changed))
+
+
+def functions(*modules: ModuleType) -> Iterator[FunctionType]:
+    """What coverage is counted in: the functions and methods of our own files."""
+    for module in modules:
+        for thing in list(vars(module).values()):
+            inside = vars(thing).values() if isinstance(thing, type) else (thing,)
+            ours = (one for one in inside if isinstance(one, FunctionType) and one.__module__ == module.__name__)
+            yield from ours
+
+
 def guided(argv: list[str], one: Callable[[bytes], None]) -> None:
     """Hand the target to libFuzzer."""
     atheris = importlib.import_module("atheris")
-    atheris.instrument_all()
+    for function in functions(tar, unpack):
+        atheris.instrument_func(function)
     atheris.Setup(argv, one)
     atheris.Fuzz()
 
@@ -151,7 +171,7 @@ def guided(argv: list[str], one: Callable[[bytes], None]) -> None:
 def main(argv: list[str]) -> int:
     """Run one of the two."""
     if "--atheris" in argv:
-        guided([word for word in argv if word != "--atheris"], target)
+        guided([word for word in argv if word != "--atheris"], mended_target)
         return 0
     seconds = float(argv[1]) if len(argv) > 1 else DEFAULT_S
     seed = int(argv[2]) if len(argv) > 2 else random.SystemRandom().randrange(1 << 32)

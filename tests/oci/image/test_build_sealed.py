@@ -247,7 +247,14 @@ def test_umoci_unpacks_what_we_unpack(store: ImageStore, tmp_path: Path, program
 @pytest.mark.parametrize("name", NAMES)
 def test_podman_runs_it(store: ImageStore, tmp_path: Path, program: str, name: str) -> None:
     runtime = next(one for one in ("runc", "crun") if shutil.which(one))
-    state: list[str | Path] = ["--root", tmp_path / "root", "--runroot", tmp_path / "run", "--cgroup-manager", "cgroupfs"]
+    state: list[str | Path] = [
+        "--root",
+        tmp_path / "root",
+        "--runroot",
+        tmp_path / "run",
+        "--cgroup-manager",
+        "cgroupfs",
+    ]
     # Limits that this machine's root may set, and a log that nothing has to collect.
     limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--log-driver", "none"]
     image = f"oci:{store.layout.root}:{name}"
