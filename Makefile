@@ -1,12 +1,16 @@
 # make demo and make test do everything that is needed first; a second run finds it done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench image-table lock clean
+.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench train-plates image-table lock clean
 
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
 FILM := build/demo/faces.mp4
 PYTEST_ARGS ?=
+TRAINING := build/training
+HOURS ?= 3
+DEVICE ?= cpu
+WORKERS ?= 1
 UV ?= $(BIN)/uv
 
 help: ## list the targets
@@ -60,6 +64,16 @@ bench: setup $(FILM) ## speed, start-up and memory against peers
 
 image-table: setup ## sizes of images and layers, build times, beside images made the usual way
 	@$(BIN)/python benchmarks/image_sizes.py
+
+train-plates: .venv/.installed ## train the plate detector anew: HOURS, DEVICE=cuda, WORKERS; training/README.md
+	@sh training/setup.sh $(TRAINING)
+	@cd training && ../$(TRAINING)/venv/bin/python -m plates.train --config plates/plates.toml \
+		--data ../../shared/data/plates-train --fonts ../$(TRAINING)/fonts --out ../$(TRAINING)/run \
+		--hours $(HOURS) --device $(DEVICE) --workers $(WORKERS)
+	@cd training && ../$(TRAINING)/venv/bin/python -m plates.export --checkpoint ../$(TRAINING)/run/last.pt \
+		--out ../$(TRAINING)/model
+	@cd training && ../$(BIN)/python -m plates.evaluate --model ../$(TRAINING)/model \
+		--data ../../shared/data/plates-train --validation
 
 lock: ## choose newer versions of the packages and write the locks
 	@$(UV) pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-header \

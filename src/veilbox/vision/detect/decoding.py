@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from veilbox.core.errors import ImageError
 from veilbox.vision.detect.candidates import Decoder
 from veilbox.vision.detect.centerface import decode_centerface
+from veilbox.vision.detect.points import decode_points
 
 DECODERS: Mapping[str, Decoder] = {
     "centerface": decode_centerface,
+    "points": decode_points,
 }
 
 
