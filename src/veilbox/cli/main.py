@@ -11,10 +11,10 @@ from types import FrameType
 from typing import NoReturn
 
 import veilbox
-from veilbox.cli import anonymize, audit, detect, doctor, image
+from veilbox.cli import anonymize, audit, detect, doctor, image, model
 from veilbox.core.errors import Failure, Interrupted, PartialFailure, VeilboxError
 
-_COMMANDS = (anonymize, detect, doctor, image, audit)
+_COMMANDS = (anonymize, detect, doctor, image, model, audit)
 
 _EPILOG = """\
 example:

@@ -11,6 +11,10 @@ from trust_shop import NAME, Shop, shop
 from veilbox.cli.main import main
 from veilbox.oci.admit import Trust
 from veilbox.oci.examine import examine, held_images
+from veilbox.oci.image.spec import INDEX_TYPE
+from veilbox.oci.image.wire import index_bytes
+from veilbox.oci.trust.evidence import read_evidence
+from veilbox.oci.trust.store import TrustStore
 
 
 @pytest.fixture
@@ -126,3 +130,16 @@ def test_images_for_others_are_held_to_what_does_not_ask_whether_they_run_here(h
     assert held_images(here.store) == (NAME, "team/other")
     found = examine(here.store, "team/other", Trust.of(here.store), unpacked=True)
     assert found.manifest == here.subject
+
+
+def test_an_index_is_signed_as_what_it_is(here: Shop) -> None:
+    layout = here.store.layout
+    index = layout.write(index_bytes((here.descriptor,)), INDEX_TYPE)
+    layout.tag(f"{NAME}-index", index)
+    assert main(["image", "sign", f"{NAME}-index"]) == 0
+    evidence = read_evidence(layout, layout.index(), [index.digest])
+    public = TrustStore(here.trust).local_public()
+    assert public is not None
+    assert [one.claim().subject for one in evidence.signatures if one.signers((public,))] == [index.digest]
+    assert evidence.attestations == ()
+    assert held_images(here.store) == (NAME,)

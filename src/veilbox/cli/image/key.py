@@ -21,11 +21,21 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
-    generate = kinds.add_parser("generate", help="make PREFIX.key (sealed with a passphrase) and PREFIX.pub")
+    generate = kinds.add_parser(
+        "generate",
+        help="make PREFIX.key (sealed with a passphrase) and PREFIX.pub",
+        epilog="example:\n  veilbox image key generate release",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     generate.add_argument("prefix", type=Path, metavar="PREFIX", help="existing files are never overwritten")
     add_passphrase_option(generate)
     generate.set_defaults(run=run_generate)
-    show = kinds.add_parser("show", help="print a public key's id, as policies and reports name it")
+    show = kinds.add_parser(
+        "show",
+        help="print a public key's id, as policies and reports name it",
+        epilog="example:\n  veilbox image key show release.pub",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     show.add_argument("file", type=Path, metavar="FILE", help="PREFIX.pub")
     show.set_defaults(run=run_show)
 

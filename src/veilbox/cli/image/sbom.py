@@ -11,12 +11,12 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = actions.add_parser(
         "sbom",
         help="print what is in an image",
-        description="Print an image's SBOM: Debian packages, wheels and models with versions and licences. It is the "
-        "document that was attached when the image was signed.",
+        description="Print an image's SBOM: Debian packages, wheels and models with versions and licences.\n"
+        "It is the document that was attached when the image was signed.",
         epilog="examples:\n  veilbox image sbom ingest\n  veilbox image sbom detect-centerface --format spdx",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("name", metavar="NAME", help="of this machine, as `veilbox image list` prints it")
     parser.add_argument("--format", choices=("cyclonedx", "spdx"), default="cyclonedx", help="default: cyclonedx")
     parser.set_defaults(run=run)
 

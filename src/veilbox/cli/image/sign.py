@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 examples:
-  veilbox image sign ingest detect-centerface --key release.key --repository registry.example.org/veilbox
+  veilbox image sign ingest audit --key release.key --repository registry.example.org/veilbox
   veilbox image sign ingest
 """
 
@@ -26,12 +26,12 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = actions.add_parser(
         "sign",
         help="sign images, attest their SBOMs and provenance",
-        description="Sign images of this machine as cosign does, and attest what is in them and how they were built. "
+        description="Sign images of this machine as cosign does, and attest what is in them and how they were built.\n"
         "Signatures of other keys stay.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="+", metavar="NAME")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="of this machine, as `veilbox image list` prints it")
     parser.add_argument("--key", type=Path, metavar="FILE", help="private key; default: this machine's own")
     parser.add_argument(
         "--repository",
@@ -46,15 +46,16 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(arguments: argparse.Namespace) -> int:
     """Sign every image that is named."""
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
-    from veilbox.oci.trust.endorse import LOCAL, Opened, endorse  # noqa: PLC0415
+    from veilbox.oci.trust.endorse import LOCAL, Opened, endorse, sign_index  # noqa: PLC0415
 
     store = ImageStore.default()
-    images = [Opened.of(store, name) for name in arguments.names]
     key = _key(arguments, store.root / "trust")
-    for image in images:
-        reference = f"{arguments.repository.rstrip('/') or LOCAL}/{image.name}"
-        endorse(store, image, key, reference=reference, now=datetime.now(UTC))
-        say(f"{image.name}: signed as {reference} by {key.public.key_id}")
+    now = datetime.now(UTC)
+    for name in arguments.names:
+        reference = f"{arguments.repository.rstrip('/') or LOCAL}/{name}"
+        if not sign_index(store, name, key, reference=reference, now=now):
+            endorse(store, Opened.of(store, name), key, reference=reference, now=now)
+        say(f"{name}: signed as {reference} by {key.public.key_id}")
     return 0
 
 

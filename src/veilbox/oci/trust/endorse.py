@@ -11,7 +11,7 @@ import msgspec
 import veilbox
 from veilbox.core.errors import ImageError
 from veilbox.oci.image.lease import uncollected
-from veilbox.oci.image.spec import Descriptor, ImageConfig, Manifest
+from veilbox.oci.image.spec import INDEX_TYPE, Descriptor, ImageConfig, Manifest
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.wire import parse_config, parse_manifest
 from veilbox.oci.trust.contents import Contents, read_contents
@@ -107,8 +107,31 @@ def _endorse(store: ImageStore, image: Opened, key: PrivateKey, reference: str, 
     ]
     sealed = [(kind, Envelope.sealed(statement, key)) for kind, statement in statements]
     add_attestations(layout, subject, sealed, key.public)
-    creator = f"veilbox {veilbox.__version__}"
-    add_signature(layout, subject, SimpleSignature.made(subject, reference, key, creator=creator, now=now), key.public)
+    add_signature(
+        layout, subject, SimpleSignature.made(subject, reference, key, creator=_creator(), now=now), key.public
+    )
+
+
+def sign_index(store: ImageStore, name: str, key: PrivateKey, *, reference: str, now: datetime) -> bool:
+    """Sign an index over images of several architectures, if that is what a name stands for.
+
+    What is in the images is attested of each of them; of the index only the signature is needed, by tools that verify
+    what a tag stands for.
+
+    Returns:
+        Whether it is an index.
+    """
+    descriptor = store.layout.resolve(name)
+    if descriptor is None or descriptor.media_type != INDEX_TYPE:
+        return False
+    with uncollected(store.root):
+        signature = SimpleSignature.made(descriptor.digest, reference, key, creator=_creator(), now=now)
+        add_signature(store.layout, descriptor.digest, signature, key.public)
+    return True
+
+
+def _creator() -> str:
+    return f"veilbox {veilbox.__version__}"
 
 
 def contents_of(store: ImageStore, image: Opened) -> Contents:
