@@ -48,7 +48,7 @@ def main() -> None:
         _, zstd = timed(store, Compression.ZSTD)
         peer = {} if arguments.no_peer or shutil.which("mmdebstrap") is None else usual_way(work)
     sys.stdout.write("\n".join([*layer_table(gzip, zstd), "", *image_table(gzip, zstd, peer)]) + "\n")
-    sys.stdout.write(f"\nBuild of all {len(NAMES)} images: {cold_s:.0f} s cold, {warm_s:.1f} s warm.\n")
+    sys.stdout.write(f"\nBuild of all {len(NAMES)} images: {cold_s:.0f} s cold, {warm_s:.2f} s warm.\n")
 
 
 def timed(store: ImageStore, compression: Compression) -> tuple[float, list[Built]]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -242,19 +243,20 @@ def test_umoci_unpacks_what_we_unpack(store: ImageStore, tmp_path: Path, program
     shutil.rmtree(target)
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for podman, whose run folder may have a path of 50 characters."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="rootless podman needs a network helper that nothing else here needs")
 @pytest.mark.parametrize("program", ["podman"], indirect=True)
 @pytest.mark.parametrize("name", NAMES)
-def test_podman_runs_it(store: ImageStore, tmp_path: Path, program: str, name: str) -> None:
+def test_podman_runs_it(store: ImageStore, short_path: Path, program: str, name: str) -> None:
     runtime = next(one for one in ("runc", "crun") if shutil.which(one))
-    state: list[str | Path] = [
-        "--root",
-        tmp_path / "root",
-        "--runroot",
-        tmp_path / "run",
-        "--cgroup-manager",
-        "cgroupfs",
-    ]
+    state: list[str | Path] = ["--root", short_path / "root", "--runroot", short_path / "run"]
+    state += ["--cgroup-manager", "cgroupfs"]
     # Limits that this machine's root may set, and a log that nothing has to collect.
     limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--log-driver", "none"]
     image = f"oci:{store.layout.root}:{name}"
@@ -263,7 +265,7 @@ def test_podman_runs_it(store: ImageStore, tmp_path: Path, program: str, name: s
     words = [IMPORTS[name][0], f"{IMPORTS[name][1]} {NOWHERE}"]
     said = subprocess.run([*argv, "--entrypoint", entry, image, *words], capture_output=True, text=True, check=False)
     subprocess.run([program, *state, "rmi", "--all", "--force"], capture_output=True, check=True)
-    subprocess.run(["umount", tmp_path / "root" / "overlay"], capture_output=True, check=False)
+    subprocess.run(["umount", short_path / "root" / "overlay"], capture_output=True, check=False)
     assert said.stdout == "65532 65532 30 1 []\n", said.stderr
 
 
