@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from veilbox.core.digest import Digest
 from veilbox.core.errors import Interrupted
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.runtime import cgroups
@@ -32,7 +33,7 @@ class _Launcher:
 
 @pytest.fixture
 def _no_containers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "admit", lambda *_, **__: SimpleNamespace())
+    monkeypatch.setattr(machine, "admit", lambda *_, **__: SimpleNamespace(manifest=Digest.of(b"image"), layers=()))
     monkeypatch.setattr(machine, "enter_private_namespaces", lambda: None)
     monkeypatch.setattr(machine, "discover", list)
     monkeypatch.setattr(machine, "choose", lambda *_, **__: None)
@@ -69,7 +70,7 @@ def test_a_jobs_folder_knows_where_its_control_groups_are(jobs: Path, monkeypatc
         return open_job(self, place)
 
     monkeypatch.setattr(RunDirectory, "open_job", noting)
-    with machine.engine(ImageStore(jobs), ["ingest"]):
+    with machine.engine(ImageStore(jobs.parents[1] / "store"), ["ingest"]):
         assert len(list(jobs.iterdir())) == 1
     assert opened == [PLACE]
     assert list(jobs.iterdir()) == []
@@ -79,7 +80,7 @@ def test_a_jobs_folder_knows_where_its_control_groups_are(jobs: Path, monkeypatc
 @pytest.mark.parametrize("place", ["choose", "discover"])
 def test_a_signal_while_the_job_is_set_up(jobs: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     monkeypatch.setattr(machine, place, lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Interrupted), machine.engine(ImageStore(jobs), ["ingest"]):
+    with pytest.raises(Interrupted), machine.engine(ImageStore(jobs.parents[1] / "store"), ["ingest"]):
         pytest.fail("the signal was forgotten")
     assert list(jobs.iterdir()) == []
 
@@ -98,7 +99,7 @@ def test_a_signal_around_the_clearing_away(jobs: Path, monkeypatch: pytest.Monke
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(machine, "_close", interrupted_close)
-    with pytest.raises(Interrupted), machine.engine(ImageStore(jobs), ["ingest"]):
+    with pytest.raises(Interrupted), machine.engine(ImageStore(jobs.parents[1] / "store"), ["ingest"]):
         pass
     assert len(calls) == 2
     assert list(jobs.iterdir()) == []

@@ -13,6 +13,7 @@ from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
 from veilbox.oci.admit import Trust
 from veilbox.oci.image.definition import image_names
+from veilbox.oci.image.garbage import COMPANION
 from veilbox.oci.image.lease import Lease, lease
 from veilbox.oci.image.links import unpacked_layers
 from veilbox.oci.image.spec import Descriptor
@@ -54,16 +55,15 @@ def pull(store: ImageStore, connection: Connection, reference: Reference, name: 
     return moved
 
 
-def load_archive(store: ImageStore, path: Path, progress: Progress) -> dict[str, Digest]:
+def load_archive(store: ImageStore, path: Path) -> dict[str, Digest]:
     """Bring the images of an archive into the store; components are judged as `pull` judges them.
 
     Args:
         store: Where they go.
         path: The archive.
-        progress: Told of every image.
 
     Returns:
-        Digests of manifests and indexes, by name.
+        Digests of manifests and indexes, by name; what only speaks of them is left out.
 
     Raises:
         ImageError: It is no archive, or an image in it is not what its digests say, or not trusted. Images before it
@@ -75,8 +75,7 @@ def load_archive(store: ImageStore, path: Path, progress: Progress) -> dict[str,
         # What speaks of images first: they cannot be judged without it.
         for name in sorted(images, key=lambda one: (one in image_names(), one)):
             settle(store, images[name], name, held)
-            progress(f"{name}: {images[name].digest}")
-    return {name: descriptor.digest for name, descriptor in images.items()}
+    return {name: one.digest for name, one in images.items() if not COMPANION.fullmatch(name)}
 
 
 def trust_notes(store: ImageStore) -> dict[str, bytes]:

@@ -85,7 +85,7 @@ def test_what_speaks_of_an_image_stays_and_goes_with_it(small: Small) -> None:
         layout.attach(referrer, subject.digest)
         subject = referrer
     signature = layout.write(manifest_bytes(small_config(small), (note,), {}), MANIFEST_TYPE)
-    layout.tag(f"sha256-{small.manifest.digest.hex}.sig", signature)
+    layout.tag(f"sha256-{small.manifest.digest.hex}.att", signature)
     assert collect(small.store).blobs == ()
     layout.forget(small.name)
     collect(small.store)
@@ -115,6 +115,22 @@ def test_what_is_leased_stays_until_the_lease_ends(small: Small) -> None:
         assert not kept & {*collected.blobs, *collected.layers}
         assert all(small.store.layer(packed.diff_id).is_dir() for packed in small.layers)
     assert set(collect(small.store).layers) == {packed.diff_id for packed in small.layers}
+
+
+def test_what_speaks_of_an_image_on_its_way_stays(small: Small) -> None:
+    """A pull lists signatures before the image has its name: a collection between must not lose them."""
+    layout = small.store.layout
+    layout.forget(small.name)
+    raw = artifact_bytes("a/b", layout.write(b"{}", EMPTY_TYPE), (), subject=small.manifest)
+    referrer = layout.write(raw, MANIFEST_TYPE)
+    with lease(small.store.root) as held:
+        held.add([small.manifest.digest, *(digest for digest, _ in layout.blobs())])
+        layout.attach(referrer, small.manifest.digest)
+        collect(small.store)
+        layout.tag(small.name, small.manifest)
+    collect(small.store)
+    assert [one.digest for one in layout.referrers(small.manifest.digest)] == [referrer.digest]
+    assert layout.resolve(f"sha256-{small.manifest.digest.hex}.sig") is not None
 
 
 _HOLDER = """

@@ -55,8 +55,9 @@ class Answer:
 
     def chunks(self) -> Iterator[bytes]:
         end = len(self.body) if self.cut is None else self.cut
-        for start in range(0, end, 7):
-            yield self.body[start : min(start + 7, end)]
+        step = max(7, end // 50)
+        for start in range(0, end, step):
+            yield self.body[start : min(start + step, end)]
         if self.cut is not None:
             raise RegistryUnavailable("the connection failed", actual="cut by the test")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from veilbox.cli.image.rendering import print_rows, say
+from veilbox.cli.image.rendering import print_rows
 from veilbox.core.errors import OutputError
 
 _EPILOG = """\
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         files: list[dict[str, object]] = [{"file": name, "bytes": len(content)} for name, content in notes.items()]
         print_rows(files, {"file": "file", "bytes": "bytes"}, as_json=arguments.json)
         return 0
-    images = load_archive(ImageStore.default(), arguments.file, say)
+    images = load_archive(ImageStore.default(), arguments.file)
     rows: list[dict[str, object]] = [{"name": name, "digest": digest.text} for name, digest in images.items()]
     print_rows(rows, {"image": "name", "digest": "digest"}, as_json=arguments.json)
     return 0

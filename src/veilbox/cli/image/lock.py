@@ -16,7 +16,7 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "lock",
         help="renew the locks of the base's Debian packages",
         description="Write down which Debian packages this machine's sources offer now, for this machine's "
-        "distribution. Builds take exactly these.",
+        "distribution.\nBuilds take exactly these.",
         epilog="examples:\n  veilbox image lock\n  veilbox image lock --platform linux/arm64 --output locks",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

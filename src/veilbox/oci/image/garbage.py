@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,15 +73,19 @@ class Reachable:
                     self.layers |= {*diff_ids, *(chain_id(diff_ids[:count]) for count in range(1, len(diff_ids) + 1))}
 
 
-def reachable(store: ImageStore) -> tuple[Reachable, tuple[Descriptor, ...]]:
+def reachable(store: ImageStore, used: frozenset[Digest] = frozenset()) -> tuple[Reachable, tuple[Descriptor, ...]]:
     """What the index leads to, and its entries that speak of nothing that is there any more.
+
+    Args:
+        store: The store.
+        used: What living processes use: a pull lists what speaks of its image before the image has its name.
 
     Raises:
         ImageError: The index or a document is missing or damaged.
     """
     found = Reachable()
     waiting = list(store.layout.index())
-    while ready := [entry for entry in waiting if _wanted(entry, found)]:
+    while ready := [entry for entry in waiting if _wanted(entry, found.blobs | used)]:
         waiting = [entry for entry in waiting if entry not in ready]  # before more becomes wanted by what is added
         for entry in ready:
             found.add(store, entry)
@@ -102,8 +106,8 @@ def collect(store: ImageStore, *, dry_run: bool = False) -> Collected:
     """
     store.prepare()
     with locked(store.root / ".build.lock"), collecting(store.root):
-        kept, stale = reachable(store)
         used = leased(store.root)
+        kept, stale = reachable(store, used)
         blobs = {digest: size for digest, size in store.layout.blobs() if digest not in kept.blobs | used}
         doomed = [(digest, path) for digest, path in unpacked_folders(store) if digest not in kept.layers | used]
         layer_bytes = sum(disk_bytes(path) for _, path in doomed)
@@ -133,12 +137,12 @@ def _remove(store: ImageStore, stale: tuple[Descriptor, ...], blobs: Iterable[Di
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _wanted(entry: Descriptor, found: Reachable) -> bool:
+def _wanted(entry: Descriptor, there: Collection[Digest]) -> bool:
     """Named entries are wanted; what speaks of another manifest is wanted with it."""
     name = entry.annotations.get(REF_NAME, "")
     companion = COMPANION.fullmatch(name)
     subject = f"sha256:{companion['hex']}" if companion else entry.annotations.get(SUBJECT) if not name else None
-    return subject is None or Digest(subject) in found.blobs
+    return subject is None or Digest(subject) in there
 
 
 def unpacked_folders(store: ImageStore) -> Iterator[tuple[Digest, Path]]:

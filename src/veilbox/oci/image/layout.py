@@ -193,10 +193,9 @@ class Layout:
     def incoming(self) -> Iterator[BlobWriter]:
         """Write a blob of unknown digest; it is in the layout when the block ends without an error."""
         self._prepare()
-        with tempfile.NamedTemporaryFile(dir=self._incoming, delete=False) as file:
+        with _held_new(self._incoming) as file:
             unfinished = Path(file.name)
             try:
-                _hold(file)
                 blob = BlobWriter(file)
                 yield blob
                 self._finish(file, blob.digest)
@@ -389,13 +388,12 @@ class Layout:
             self._replace("oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
 
     def _replace(self, name: str, content: bytes) -> None:
-        with tempfile.NamedTemporaryFile(dir=self._incoming, delete=False) as file:
-            _hold(file)
+        with _held_new(self._incoming) as file:
             file.write(content)
             file.flush()
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
-        durable_rename(Path(file.name), self._root / name)
+            durable_rename(Path(file.name), self._root / name)  # while it is held
 
     def _path(self, digest: Digest) -> Path:
         return self._blobs / digest.hex
@@ -404,6 +402,17 @@ class Layout:
 def _hold(file: IO[bytes]) -> None:
     """Lock an unfinished file for as long as it is open, so that a sweep sees that its writer lives."""
     fcntl.flock(file, fcntl.LOCK_EX)
+
+
+@contextmanager
+def _held_new(folder: Path) -> Iterator[IO[bytes]]:
+    """A new file that a sweep leaves alone; whoever gives it no other name removes it."""
+    while True:
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            _hold(file)
+            if _still_named(file, Path(file.name)):  # a sweep may have come between its making and its lock
+                yield file
+                return
 
 
 @contextmanager

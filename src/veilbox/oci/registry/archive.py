@@ -66,8 +66,8 @@ def save(
             for name, content in sorted(notes.items()):
                 _add(tar, f"veilbox/{name}", content)
             for blob in _blobs(documents):
-                with layout.open(blob) as reader:
-                    tar.addfile(_entry(f"blobs/sha256/{blob.digest.hex}", blob.size), io.BufferedReader(reader, _CHUNK))
+                with layout.open(blob) as reader, io.BufferedReader(reader, _CHUNK) as buffered:
+                    tar.addfile(_entry(f"blobs/sha256/{blob.digest.hex}", blob.size), buffered)
                     reader.drain()
         return file.tell()
 
@@ -88,11 +88,12 @@ def load(layout: Layout, path: Path, held: Lease) -> tuple[Descriptor, ...]:
         ImageError: It is no archive of images, or something in it is not what its digest says.
     """
     index: bytes | None = None
-    for tar, entry in _entries(path):
-        if blob := _BLOB.fullmatch(entry.name):
-            _take(layout, tar, entry, Digest(f"sha256:{blob[1]}"), held)
-        elif entry.name == "index.json":
-            index = _small(tar, entry)
+    with _opened(path) as tar:
+        for entry in _counted(tar):
+            if blob := _BLOB.fullmatch(entry.name):
+                _take(layout, tar, entry, Digest(f"sha256:{blob[1]}"), held)
+            elif entry.name == "index.json":
+                index = _small(tar, entry)
     if index is None:
         raise ImageError("not an archive of images", where=str(path), expected="index.json in it")
     return _verified(layout, index)
@@ -106,26 +107,32 @@ def read_notes(path: Path) -> dict[str, bytes]:
         ImageError: It is no archive.
     """
     notes: dict[str, bytes] = {}
-    for tar, entry in _entries(path):
-        if note := _NOTE.fullmatch(entry.name):
-            notes[note[1]] = _small(tar, entry)
+    with _opened(path) as tar:
+        for entry in _counted(tar):
+            if note := _NOTE.fullmatch(entry.name):
+                notes[note[1]] = _small(tar, entry)
             if len(notes) > _MAX_NOTES:
                 raise ImageError("archive of too many notes", where=str(path))
     return notes
 
 
-def _entries(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """Each entry of a tar, while its content can be read."""
+@contextmanager
+def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+    """Read a tar from its beginning to its end; its faults are errors of ours."""
     try:
         with tarfile.open(path, mode="r|") as tar:
-            for number, entry in enumerate(tar):
-                if number >= _MAX_ENTRIES:
-                    raise ImageError("archive of too many files", where=str(path))
-                yield tar, entry
+            yield tar
     except OSError as error:
         raise UsageError("archive cannot be read", where=str(path), actual=error.strerror or str(error)) from error
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise ImageError("not an archive of images", where=str(path), actual=str(error)) from error
+
+
+def _counted(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    for number, entry in enumerate(tar):
+        if number >= _MAX_ENTRIES:
+            raise ImageError("archive of too many files", expected=f"at most {_MAX_ENTRIES}")
+        yield entry
 
 
 def _verified(layout: Layout, index: bytes) -> tuple[Descriptor, ...]:

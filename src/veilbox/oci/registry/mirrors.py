@@ -6,7 +6,7 @@ it tell what a tag stands for, as a site without a way out needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from veilbox.core.digest import Digest
-from veilbox.core.errors import ImageError, RegistryError, UsageError
+from veilbox.core.errors import ImageError, RegistryUnavailable, UsageError
 from veilbox.oci.image.spec import Descriptor
 from veilbox.oci.registry.client import RepositoryClient
 from veilbox.oci.registry.content import Bytes
@@ -90,21 +90,39 @@ class MirroredSource:
     """
 
     def __init__(self, primary: RepositoryClient, mirrors: tuple[tuple[RepositoryClient, bool], ...]) -> None:
-        self._primary = primary
         self._everyone = (*(client for client, _ in mirrors), primary)
         self._resolvers = (*(client for client, tags in mirrors if tags), primary)
+        self._silent: dict[Repository, RegistryUnavailable] = {}
 
     def resolve(self, name: str) -> Descriptor | None:
-        """See `Source.resolve`: the first that has it, of those that may say."""
+        """See `Source.resolve`: the first that has it, of those that may say.
+
+        That it is nowhere is believed of those that answer: a site without a way out cannot ask the others.
+        """
+        failures: list[ImageError] = []
         asked = self._everyone if name.startswith("sha256:") else self._resolvers
-        return _first(partial(client.resolve, name) for client in asked)
+        for client in asked:
+            try:
+                found = self._ask(client, partial(client.resolve, name))
+            except ImageError as error:
+                failures.append(error)
+            else:
+                if found is not None:
+                    return found
+        serious = [error for error in failures if not isinstance(error, RegistryUnavailable)]
+        if serious or len(failures) == len(asked):
+            raise (serious or failures)[-1]
+        return None
 
     def document(self, descriptor: Descriptor) -> bytes:
         """See `Source.document`."""
-        found = _first(partial(client.document, descriptor) for client in self._everyone)
-        if found is None:  # pragma: no cover - a client raises instead
-            raise RegistryError("manifest is not there", where=descriptor.digest.text)
-        return found
+        failures: list[ImageError] = []
+        for client in self._everyone:
+            try:
+                return self._ask(client, partial(client.document, descriptor))
+            except ImageError as error:
+                failures.append(error)
+        raise failures[-1]
 
     def blob(self, descriptor: Descriptor) -> tuple[Bytes, ...]:
         """See `Source.blob`."""
@@ -116,25 +134,19 @@ class MirroredSource:
         failures: list[ImageError] = []
         for client in self._everyone:
             try:
-                found |= {one.digest: one for one in client.referrers(subject)}
+                found |= {one.digest: one for one in self._ask(client, partial(client.referrers, subject))}
             except ImageError as error:
                 failures.append(error)
         if len(failures) == len(self._everyone):
             raise failures[-1]
         return tuple(found.values())
 
-
-def _first(asks: Iterable[Callable[[], _Result | None]]) -> _Result | None:
-    """The first answer that is something; the last failure if nobody has one and somebody failed."""
-    failure: ImageError | None = None
-    for ask in asks:
+    def _ask(self, client: RepositoryClient, question: Callable[[], _Result]) -> _Result:
+        """Ask a client; one that could not be reached is not asked for documents again: others may know."""
+        if client.repository in self._silent:
+            raise self._silent[client.repository]
         try:
-            answer = ask()
-        except ImageError as error:
-            failure = error
-        else:
-            if answer is not None:
-                return answer
-    if failure is not None:
-        raise failure
-    return None
+            return question()
+        except RegistryUnavailable as error:
+            self._silent[client.repository] = error
+            raise
