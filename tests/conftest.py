@@ -1,7 +1,7 @@
 """What tests need from the machine: skipped with a reason where it is absent, failed where it was promised.
 
-`VEILBOX_REQUIRE=sealed,footage,registry` promises: a test with one of these markers that skips is then a failure. CI sets it,
-so a missing runtime or missing photographs cannot look like success.
+`VEILBOX_REQUIRE=sealed,footage,registry` promises: a test with one of these markers that skips is then a failure. CI
+sets it, so a missing runtime or missing photographs cannot look like success.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from veilbox.orchestrate.image_facts import image_fact
 CHECKOUT = Path(__file__).parents[1]
 SHARED = CHECKOUT.parent / "shared" / "data"
 
-_PROMISES = ("sealed", "footage", "registry")
+_PROMISES = ("sealed", "footage", "registry", "cosign")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 
 VEILBOX = Path(sys.executable).with_name("veilbox")
 
@@ -37,10 +38,10 @@ def make_film(path: Path, *, frames: int, size: tuple[int, int] = (640, 360), en
     """A film with one large face that moves."""
     from skimage import data  # noqa: PLC0415 - slow to import
 
-    face = data.astronaut()[20:276, 96:352]
+    face = cast("Any", data).astronaut()[20:276, 96:352]
     width, height = size
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(encoder, rate=25)
+        stream = cast("VideoStream", container.add_stream(encoder, rate=25))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(frames):
             picture = np.full((height, width, 3), 96, np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import jsonschema
@@ -99,7 +100,7 @@ def test_detect_prints_coco_results_for_pictures_and_films(
 ) -> None:
     del nothing_left
     portrait = tmp_path / "portrait.png"
-    Image.fromarray(data.astronaut()).save(portrait)
+    Image.fromarray(cast("Any", data).astronaut()).save(portrait)
     before = sorted(tmp_path.iterdir())
     run = veilbox("detect", portrait, short_film, "--format", "coco")
     assert run.status == 0, run.stderr

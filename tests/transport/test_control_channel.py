@@ -37,6 +37,7 @@ from veilbox.core.control import (
 from veilbox.core.errors import ComponentDied, ComponentHung, Failure, ProtocolError
 from veilbox.core.isolation import Gate
 from veilbox.core.policy import Detection, Keep, Policy, Style
+from veilbox.core.stream import Kind
 from veilbox.transport.channel import pair
 from veilbox.transport.control import MAX_CONTROL_BYTES, MAX_DESCRIPTORS, ComponentControl, SupervisorControl
 from veilbox.transport.messages import LocalProtocolError
@@ -59,7 +60,7 @@ FROM_COMPONENT: list[FromComponent] = [
     Probed(gates=(Gate(name="dns", tried="a query", found="EPERM", held=True),)),
     Ready(ready_ns=3, classes=("face",), model="sha256:00", stride=32),
     Heartbeat(item=0, frames=7),
-    ItemStarted(item=0, first_sequence=0, kind="film", width=1, height=2, frames=3, rotation=90),
+    ItemStarted(item=0, first_sequence=0, kind=Kind.FILM, width=1, height=2, frames=3, rotation=90),
     ItemDone(item=0, frames=3, counts={"face/0": 2}, covered={"detected": 4}, latency_us=((10, 2), (20, 1))),
     ItemFailed(item=0, failure=FAILURE),
     Appended(index=0, digest="sha256:00"),
