@@ -8,6 +8,7 @@ No container runtime is used, so that the tests of the probe do not depend on th
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import json
 import os
@@ -46,27 +47,32 @@ def _mount(source: str, target: Path, kind: str, flags: int, data: str = "") -> 
     _check(_libc.mount(*words, ctypes.c_ulong(flags), data.encode()), f"mount {target}")
 
 
-def _bind(path: str, root: Path, flags: int = 0) -> None:
-    target = root / path.lstrip("/")
-    if Path(path).is_dir():
+def _bind(source: str, target: Path, flags: int = 0) -> None:
+    if Path(source).is_dir():
         target.mkdir(parents=True, exist_ok=True)
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
-    _mount(path, target, "", _BIND | _REC)
+    _mount(source, target, "", _BIND | _REC)
     if flags:
         _mount("", target, "", _REMOUNT | _BIND | flags)
 
 
-# Asked while this process may still read its own interpreter, which can lie in a home folder.
-_OWN = {sys.base_prefix, sys.prefix, str(Path(veilbox.__file__).parents[1]), *sysconfig.get_paths().values()}
+def _own_folders() -> dict[str, int]:
+    """The interpreter's folders, open: it can lie in a home that the ids of a user namespace may not search.
+
+    Call it in the mount namespace in which they will be bound, before the ids are mapped.
+    """
+    own = {sys.base_prefix, sys.prefix, str(Path(veilbox.__file__).parents[1]), *sysconfig.get_paths().values()}
+    folders = sorted(path for path in own | {"/usr/lib"} if Path(path).is_dir())
+    return {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in folders}
 
 
-def _build(root: Path, up: frozenset[str]) -> None:
+def _build(root: Path, up: frozenset[str], own: dict[str, int]) -> None:
     """A root with the interpreter's own folders, /proc, /dev and one writable volume."""
     _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, "mode=777")
-    for path in sorted(path for path in _OWN | {"/usr/lib"} if Path(path).is_dir()):
-        _bind(path, root, _RDONLY | _NOSUID | _NODEV)
+    for path, descriptor in own.items():
+        _bind(f"/proc/self/fd/{descriptor}", root / path.lstrip("/"), _RDONLY | _NOSUID | _NODEV)
     for name in ("lib", "lib64"):
         if Path("/", name).is_symlink() and not (root / name).exists():
             (root / name).symlink_to(Path("/", name).readlink())
@@ -92,7 +98,7 @@ def _devices(root: Path, up: frozenset[str]) -> None:
         return
     _mount("tmpfs", root / "dev", "tmpfs", _NOSUID | _NOEXEC, "mode=755")
     for name in ("null", "zero", "full", "random", "urandom", "tty"):
-        _bind(f"/dev/{name}", root)
+        _bind(f"/dev/{name}", root / "dev" / name)
     _mount("", root / "dev", "", _REMOUNT | _BIND | _RDONLY | _NOSUID | _NOEXEC)
 
 
@@ -129,11 +135,13 @@ def _map_ids(child: int) -> None:
         Path(f"/proc/{child}/{name}").write_text(f"0 {_FIRST_ID} {_IDS}\n", encoding="ascii")
 
 
-def _sealed(canaries: Canaries, up: frozenset[str], root: Path) -> None:
+def _sealed(canaries: Canaries, up: frozenset[str], root: Path, own: dict[str, int]) -> None:
     _mount("none", Path("/"), "", _REC | _PRIVATE)
     if "root" in up:
-        _build(root, up)
+        _build(root, up, own)
         os.chroot(root)
+    for descriptor in own.values():
+        os.close(descriptor)
     os.chdir("/")
     _drop(up)
     gates = probe(canaries)
@@ -144,6 +152,7 @@ def _sealed(canaries: Canaries, up: frozenset[str], root: Path) -> None:
 def main(canaries: Canaries, missing: frozenset[str]) -> int:
     """Fork into new namespaces, map the ids from outside, fork again to be inside the pid namespace."""
     up = WALLS - missing
+    codecs.lookup("ascii")  # loaded on first use, which is too late where the interpreter's folder may not be searched
     told, tell = os.pipe()
     mapped, map_done = os.pipe()
     with tempfile.TemporaryDirectory() as folder:
@@ -152,6 +161,7 @@ def main(canaries: Canaries, missing: frozenset[str]) -> int:
         if child == 0:
             flags = _ALWAYS_NEW | sum(flag for wall, flag in _NEW.items() if wall in up)
             _check(_libc.unshare(flags), "unshare")
+            own = _own_folders()
             os.write(tell, b"x")
             os.read(mapped, 1)
             if "user" in up:
@@ -159,7 +169,7 @@ def main(canaries: Canaries, missing: frozenset[str]) -> int:
                 os.setresuid(0, 0, 0)
             grandchild = os.fork()
             if grandchild == 0:
-                _sealed(canaries, up, Path(folder))
+                _sealed(canaries, up, Path(folder), own)
                 os._exit(0)
             os._exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
         os.read(told, 1)
