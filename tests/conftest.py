@@ -19,7 +19,7 @@ from veilbox.orchestrate.image_facts import image_fact
 CHECKOUT = Path(__file__).parents[1]
 SHARED = CHECKOUT.parent / "shared" / "data"
 
-_PROMISES = ("sealed", "footage", "registry", "cosign")
+_PROMISES = ("sealed", "footage", "registry")
 
 
 def pytest_configure(config: pytest.Config) -> None:
