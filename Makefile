@@ -1,7 +1,7 @@
 # make demo and make test do everything that is needed first; a second run finds it done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench train-plates image-table lock clean
+.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench train-plates image-table lock schema clean
 
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
@@ -82,6 +82,9 @@ lock: ## choose newer versions of the packages and write the locks
 		--python-version 3.11 -c requirements/dev.txt --group bench -o requirements/bench.txt
 	@echo uv | $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --python-version 3.11 -c requirements/dev.txt - -o requirements/uv.txt
+
+schema: .venv/.installed ## write the report's JSON Schema from its classes
+	@$(BIN)/python scripts/schema.py docs/reference/report.schema.json
 
 clean: ## remove what was built in the checkout; the component images stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

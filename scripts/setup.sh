@@ -51,6 +51,8 @@ missing_packages() {
     if [ "${1:-}" = test ]; then
         # A second opinion on our films; no product code uses it.
         { command -v ffmpeg && command -v ffprobe; } >/dev/null || echo ffmpeg
+        # Sees metadata that FFmpeg does not.
+        command -v exiftool >/dev/null || echo libimage-exiftool-perl
         # A registry, and tools we did not write that must accept our images.
         for tool in docker-registry skopeo umoci podman; do
             command -v $tool >/dev/null || echo $tool

@@ -74,7 +74,17 @@ def test_nothing_is_installed_where_nothing_is_missing(programs: Path) -> None:
 
 
 def test_only_what_is_missing_is_asked_of_apt(programs: Path, tmp_path: Path) -> None:
-    for name in ("runc", "newuidmap", "newgidmap", "python3", "ffprobe", "docker-registry", "skopeo", "podman"):
+    for name in (
+        "runc",
+        "newuidmap",
+        "newgidmap",
+        "python3",
+        "ffprobe",
+        "exiftool",
+        "docker-registry",
+        "skopeo",
+        "podman",
+    ):
         (programs / name).symlink_to("/usr/bin/true")
     (programs / "apt-get").write_text(f'#!/bin/sh\necho "$DEBIAN_FRONTEND" "$@" >>{tmp_path}/asked\n')
     (programs / "sudo").write_text('#!/bin/sh\nshift\nexec "$@"\n')

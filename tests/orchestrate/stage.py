@@ -118,6 +118,9 @@ class Stage:
             self.actors[container.name], self.played[container.name] = actor, played
         return dict(self.played)
 
+    # What the detectors say that they know.
+    classes: tuple[str, ...] = ("face",)
+
     def stop(self) -> None:
         self.stopped += 1
         for one in self.played.values():
@@ -136,7 +139,7 @@ class Stage:
                     os.close(fd)
             stride = 32 if name.startswith("detect") else 0
             actor.say(Hello(component=name, first_ns=1, imported_ns=2), Probed(gates=GATES_HELD))
-            actor.say(Ready(ready_ns=3, classes=("face",) if stride else (), stride=stride))
+            actor.say(Ready(ready_ns=3, classes=self.classes if stride else (), stride=stride))
 
     def beat(self, *but: str) -> None:
         """Every component but some says that it lives."""

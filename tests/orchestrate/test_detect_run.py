@@ -40,8 +40,9 @@ def boxes(kind: int = 0) -> Boxes:
 
 
 class _Detecting(Stage):
-    """A stage that keeps the boxes edge."""
+    """A stage that keeps the boxes edge; its detector knows a class that no policy of ours asks for."""
 
+    classes = ("face", "words of a hostile image")
     edge: Channel
 
     def enter(self) -> None:
@@ -112,6 +113,23 @@ def unknown_class(stage: _Detecting) -> None:
     stage.send(START, boxes(kind=3), END)
 
 
+def unasked_class(stage: _Detecting) -> None:
+    stage["ingest"].say(STARTED)
+    stage.send(START, boxes(kind=1), END)
+
+
+def renamed_class(stage: _Detecting) -> None:
+    renamed = Introduction(classes=("what it has read",), threshold=0.5)
+    stage["ingest"].say(STARTED, ItemDone(item=0, frames=1))
+    stage.send(Start(item=0, info=encode_introduction(renamed)), boxes(), END)
+    stage[WHO].say(ItemDone(item=0, frames=1))
+
+
+def test_a_class_renamed_after_pictures_were_seen_keeps_its_name(stage: _Detecting, tmp_path: Path) -> None:
+    (box,) = run(stage, tmp_path / "in.mp4", renamed_class).boxes
+    assert box.category == "face"
+
+
 def edge_closed(stage: _Detecting) -> None:
     stage["ingest"].say(STARTED)
     stage.edge.close()
@@ -126,6 +144,7 @@ def dies(stage: _Detecting) -> None:
 BAD = ItemFailed(item=0, failure=Failure(kind="SourceCorrupt", what="cut off"))
 HOSTILE: list[tuple[str, Callable[[_Detecting], None], type[VeilboxError], str]] = [
     ("an unknown class", unknown_class, ProtocolError, f"{WHO}: a detector found a class"),
+    ("a class not asked for", unasked_class, ProtocolError, f"{WHO}: a detector found a class that was not asked"),
     ("an edge closed", edge_closed, ComponentDied, f"{WHO}: ended"),
     ("killed", dies, ComponentDied, f"{WHO}: .*signal 9"),
     ("started by the detector", says(WHO, STARTED), ProtocolError, f"{WHO}: unexpected message"),

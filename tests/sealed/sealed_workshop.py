@@ -1,9 +1,8 @@
-"""The program as a user runs it, films to give it, and what it could leave behind."""
+"""The program as a user runs it, and films to give it."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,45 +50,3 @@ def make_film(path: Path, *, frames: int, size: tuple[int, int] = (640, 360), en
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
-
-
-@dataclass(frozen=True)
-class Leftovers:
-    """Everything on this machine that a job of veilbox could leave behind."""
-
-    processes: frozenset[int]
-    cgroups: frozenset[str]
-    mounts: frozenset[str]
-    run_folders: frozenset[str]
-
-    @classmethod
-    def here(cls) -> Leftovers:
-        """Look now."""
-        return cls(_processes(), _cgroups(), _mounts(), _run_folders())
-
-
-def _processes() -> frozenset[int]:
-    found = set()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                line = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"veilbox.components" in line:
-                found.add(int(folder.name))
-    return frozenset(found)
-
-
-def _cgroups() -> frozenset[str]:
-    return frozenset(str(path) for path in Path("/sys/fs/cgroup").rglob("*veilbox*"))
-
-
-def _mounts() -> frozenset[str]:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return frozenset(line for line in lines if "veilbox" in line)
-
-
-def _run_folders() -> frozenset[str]:
-    roots = (Path("/run/veilbox"), Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent")) / "veilbox")
-    return frozenset(str(path) for root in roots if root.is_dir() for path in root.iterdir() if path.name != "ids")

@@ -37,7 +37,7 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         "--deadline",
         type=float,
         metavar="SECONDS",
-        help="silence after which a component counts as hung and the job ends (default: 30)",
+        help="silence after which a component counts as hung and ends the job (default: 30; at start at least 10)",
     )
 
 

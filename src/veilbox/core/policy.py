@@ -147,7 +147,8 @@ class Policy:
     Attributes:
         minimum_isolation: The level that every component must measure before the first frame; None (`auto`)
             accepts the strongest walls that the machine offers and reports them.
-        deadline_s: Seconds without a sign of life after which a component counts as hung.
+        deadline_s: Seconds without a sign of life after which a component counts as hung; while it starts it has at
+            least ten, because importing takes a second of a processor that is its own.
         log_names: Whether the audit log may hold paths; else only their keyed digests.
     """
 

@@ -228,7 +228,6 @@ class ContainerLauncher:
                 failures.append(error)
         for one in containers.values():
             one.close()
-        self._place.remove(self._job.job_id)
         self._stack.close()
         if failures:
             raise MachineError("a container could not be removed", actual=str(failures[0])) from failures[0]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from veilbox.components.introduction import decode_introduction
 from veilbox.core.control import ItemDone, ItemFailed, ItemStarted, OpenItem
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ComponentDied, ProtocolError, VeilboxError
@@ -97,7 +96,8 @@ class DetectRun:
         self._progress = progress
         self._receivers = {name: Receiver(pod.boxes[name], Boxes) for name in names}
         self._extra = {channel.fileno(): name for name, channel in pod.boxes.items()}
-        self._classes: dict[str, tuple[str, ...]] = {}
+        # As each detector said before it saw a picture; what it says on its edge later could quote one.
+        self._classes = {name: ready.classes for name in names if (ready := pod.members[name].ready) is not None}
         self._stride = pod.common_stride(names)
         self.boxes: list[Box] = []
         self.failures: list[SourceFailure] = []
@@ -146,7 +146,7 @@ class DetectRun:
         while (message := self._next(name, receiver)) is not None:
             match message:
                 case Start():
-                    self._classes[name] = decode_introduction(message.info).classes
+                    pass  # ingest says which item is meant, and the classes are known
                 case Boxes():
                     opened.found.append((name, message))
                 case End():
@@ -171,8 +171,10 @@ class DetectRun:
             frame = message.sequence - started.first_sequence
             if frame < 0:
                 continue  # of an item before, which failed half-way
-            if found.classes.size and not 0 <= int(found.classes.max()) < len(self._classes.get(name, ())):
+            if found.classes.size and not 0 <= int(found.classes.max()) < len(self._classes[name]):
                 raise ProtocolError("a detector found a class that it does not have", where=name)
+            if not {self._classes[name][kind] for kind in found.classes} <= {*self._job.policy.detection.classes}:
+                raise ProtocolError("a detector found a class that was not asked for", where=name)
             for box, score, kind in zip(_upright(found, view), found.scores, found.classes, strict=True):
                 x1, y1, x2, y2 = (float(value) for value in box)
                 yield Box(
