@@ -57,6 +57,13 @@ def components(supervisor: int | None = None) -> dict[int, str]:
     return found
 
 
+def monitors(supervisor: int) -> list[int]:
+    """Processes that watch over one supervisor: its forks, which bear its command line."""
+    line = _read(Path(f"/proc/{supervisor}/cmdline"))
+    found = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
+    return [pid for pid in found if parent_of(pid) == supervisor and _read(Path(f"/proc/{pid}/cmdline")) == line]
+
+
 def parent_of(pid: int) -> int:
     """The parent of a process; 0 if it is gone."""
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
@@ -77,9 +84,11 @@ def _read(path: Path) -> bytes:
 def _cgroups() -> Iterator[Path]:
     # Every v1 controller and the v2 hierarchy, wherever it is mounted. Of our own leaf on v2 machines nothing is said:
     # it holds the supervisor and is made once.
-    for path in Path("/sys/fs/cgroup").rglob("veilbox-*"):
-        if path.is_dir() and path.name != "veilbox-supervisor":
-            yield path
+    # A group may vanish while we look, which walk passes over.
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):
+        yield from (
+            Path(folder, name) for name in names if name.startswith("veilbox-") and name != "veilbox-supervisor"
+        )
 
 
 def _mounts() -> frozenset[str]:
