@@ -65,9 +65,9 @@ def test_a_jobs_folder_knows_where_its_control_groups_are(jobs: Path, monkeypatc
     opened: list[Place | None] = []
     open_job = RunDirectory.open_job
 
-    def noting(self: RunDirectory, place: Place | None = None) -> Any:
+    def noting(self: RunDirectory, place: Place | None = None, **others: Any) -> Any:
         opened.append(place)
-        return open_job(self, place)
+        return open_job(self, place, **others)
 
     monkeypatch.setattr(RunDirectory, "open_job", noting)
     with machine.engine(ImageStore(jobs.parents[1] / "store"), ["ingest"]):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from leftovers import Leftovers, left_since
+from leftovers import Leftovers
 from sealed_workshop import VEILBOX, Run, RunVeilbox, make_film
 
 
@@ -47,4 +47,4 @@ def nothing_left() -> Iterator[None]:
     """Fail if a test leaves a process, control group, mount or run folder behind."""
     before = Leftovers.here()
     yield
-    assert left_since(before) == []
+    assert Leftovers.here() - before == []

@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# A look takes some 50 ms; clearing a job away takes three times as long.
-_LOOKS = 20
-
 
 @dataclass(frozen=True)
 class Leftovers:
@@ -49,21 +46,6 @@ class Leftovers:
         ]
 
 
-def left_since(before: Leftovers) -> list[str]:
-    """What a job left behind.
-
-    What goes by itself was no leftover but part of somebody else's job that began or ended while we looked; a job that
-    has ended has nobody to clear away for it.
-    """
-    left = Leftovers.here() - before
-    for _ in range(_LOOKS):
-        if not left:
-            break
-        now = Leftovers.here() - before
-        left = [one for one in left if one in now]
-    return left
-
-
 def components(supervisor: int | None = None) -> dict[int, str]:
     """Components that run on this machine, by host pid; those of one supervisor if it is given."""
     found = {}
@@ -73,6 +55,13 @@ def components(supervisor: int | None = None) -> dict[int, str]:
             if b"veilbox.components" in words and supervisor in {None, parent_of(int(folder.name))}:
                 found[int(folder.name)] = words[words.index(b"veilbox.components") + 1].decode()
     return found
+
+
+def monitors(supervisor: int) -> list[int]:
+    """Processes that watch over one supervisor: its forks, which bear its command line."""
+    line = _read(Path(f"/proc/{supervisor}/cmdline"))
+    found = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
+    return [pid for pid in found if parent_of(pid) == supervisor and _read(Path(f"/proc/{pid}/cmdline")) == line]
 
 
 def parent_of(pid: int) -> int:
@@ -95,9 +84,11 @@ def _read(path: Path) -> bytes:
 def _cgroups() -> Iterator[Path]:
     # Every v1 controller and the v2 hierarchy, wherever it is mounted. Of our own leaf on v2 machines nothing is said:
     # it holds the supervisor and is made once.
-    for path in Path("/sys/fs/cgroup").rglob("veilbox-*"):
-        if path.is_dir() and path.name != "veilbox-supervisor":
-            yield path
+    # A group may vanish while we look, which walk passes over.
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):
+        yield from (
+            Path(folder, name) for name in names if name.startswith("veilbox-") and name != "veilbox-supervisor"
+        )
 
 
 def _mounts() -> frozenset[str]:

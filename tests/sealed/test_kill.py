@@ -21,7 +21,7 @@ from pathlib import Path
 
 import av
 import pytest
-from leftovers import Leftovers, components, left_since
+from leftovers import Leftovers, components, monitors
 from PIL import Image
 from sealed_workshop import VEILBOX, RunVeilbox, make_film
 
@@ -169,7 +169,7 @@ def test_a_component_that_dies_or_stops_ends_the_job(index: int, film: Path, dur
             hit = not running.wait(moment) and strike(running, name, number)
             status, said = running.end()
             too_late = running.complete
-        assert left_since(before) == []
+        assert Leftovers.here() - before == []
         if too_late:
             assert status == 0, said
             span_s = moment  # the machine is faster now than when the job was measured
@@ -210,7 +210,7 @@ def test_an_interrupted_supervisor_leaves_in_order(index: int, film: Path, durat
                 running.process.send_signal(number)
             status, said = running.end()
             too_late = running.complete
-        assert left_since(before) == []
+        assert Leftovers.here() - before == []
         if too_late:
             assert status in {0, 130}, said
             span_s = moment
@@ -230,32 +230,77 @@ def _ended(handles: list[int]) -> bool:
         waiter.register(handle, select.POLLIN)
         if not waiter.poll(max(0, end - time.monotonic()) * 1000):
             return False
+        os.close(handle)
     return True
 
 
 @pytest.mark.parametrize("index", range(max(3, KILLS // 5)))
 def test_a_killed_supervisor_takes_its_components_along(
-    index: int, film: Path, duration_s: float, tmp_path: Path, veilbox: RunVeilbox
+    index: int, film: Path, duration_s: float, tmp_path: Path
 ) -> None:
     draw = draws(KILLS)[index]
     before = Leftovers.here()
     moment, stopped = draw.uniform(0, duration_s), draw.choice((None, *NAMES))
     tell(f"SIGKILL after {moment:.3f} s, with {stopped} stopped")
     with job(film, tmp_path / "out") as running:
-        if not running.wait(moment):
-            mine = components(running.process.pid)
-            handles = [os.pidfd_open(pid) for pid in mine]
-            for pid, name in mine.items():
-                if name == stopped:  # even a component that cannot run dies with its supervisor
-                    send(pid, name, signal.SIGSTOP)
-            running.process.kill()
-            assert _ended(handles)
-            for handle in handles:
-                os.close(handle)
+        handles = [] if running.wait(moment) else _stop_and_kill(running, stopped)
+        assert _ended(handles)
         running.end()
         assert running.complete in {True, False}  # whole or not at all, never a part
+    assert _gone_since(before) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_component_stopped_at_its_first_instruction_dies_too(
+    name: str, film: Path, duration_s: float, tmp_path: Path
+) -> None:
+    del duration_s
+    before = Leftovers.here()
+    with job(film, tmp_path / "out") as running:
+        assert strike(running, name, signal.SIGSTOP)  # as soon as it is seen: it still imports
+        running.process.kill()
+        running.end()
+        assert not running.complete
+    assert _gone_since(before) == []
+
+
+def test_if_the_monitor_is_killed_too_the_next_start_sweeps(
+    film: Path, duration_s: float, tmp_path: Path, veilbox: RunVeilbox
+) -> None:
+    del duration_s
+    before = Leftovers.here()
+    with job(film, tmp_path / "out") as running:
+        assert strike(running, "export", signal.SIGSTOP)
+        for pid in monitors(running.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        running.process.kill()
+        running.end()
+    assert Leftovers.here() - before != []
     _next_start(tmp_path, veilbox)
-    assert left_since(before) == []
+    assert Leftovers.here() - before == []
+
+
+def _stop_and_kill(running: Job, stopped: str | None) -> list[int]:
+    """Kill the supervisor; even a component that cannot run dies with it.
+
+    Returns:
+        A handle of each component.
+    """
+    mine = components(running.process.pid)
+    handles = [os.pidfd_open(pid) for pid in mine]
+    for pid, name in mine.items():
+        if name == stopped:
+            send(pid, name, signal.SIGSTOP)
+    running.process.kill()
+    return handles
+
+
+def _gone_since(before: Leftovers) -> list[str]:
+    """What is still here although nobody started veilbox again, within the bound."""
+    end = time.monotonic() + BOUND_S
+    while (left := Leftovers.here() - before) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left
 
 
 def _next_start(folder: Path, veilbox: RunVeilbox) -> None:
@@ -279,7 +324,7 @@ def test_a_stopped_supervisor_goes_on_or_fails_closed(
             running.process.send_signal(signal.SIGCONT)
         status, said = running.end()
         assert status == (0 if running.complete else 8), said
-    assert left_since(before) == []
+    assert Leftovers.here() - before == []
 
 
 @pytest.mark.parametrize("index", range(max(2, KILLS // 10)))
@@ -294,7 +339,7 @@ def test_detecting_alone_ends_in_the_same_way(index: int, film: Path, duration_s
         with job(film, tmp_path / "out", "detect") as running:
             hit = not running.wait(moment) and strike(running, name, number)
             status, said = running.end()
-        assert left_since(before) == []
+        assert Leftovers.here() - before == []
         if status == 0:
             span_s = moment
             continue

@@ -6,6 +6,7 @@ import json
 import stat
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,9 @@ def seen(sealed: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, _S
         while time.monotonic() < until and job.poll() is None:
             pids = _component_pids(job.pid)
             if len(pids) == len(COMPONENTS) and inode in _open_files(pids["ingest"]):
-                return {name: _Seen(pid, inode) for name, pid in pids.items()}
+                looks = {name: _Seen(pid, inode) for name, pid in pids.items()}
+                if inode in _open_files(pids["ingest"]):  # held before and after, so held while we looked
+                    return looks
         pytest.fail(f"no job with open source was seen, only {pids}")
     finally:
         stdout, stderr = job.communicate(timeout=120)
@@ -123,13 +126,12 @@ def seen(sealed: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, _S
 def _open_files(pid: int) -> set[int]:
     """Inode numbers of a process's open regular files; the source's descriptor shows no name, only its inode."""
     found = set()
-    try:
+    with suppress(FileNotFoundError):  # the process ended
         for entry in Path(f"/proc/{pid}/fd").iterdir():
-            status = entry.stat()
-            if stat.S_ISREG(status.st_mode):
-                found.add(status.st_ino)
-    except OSError:
-        return set()
+            with suppress(FileNotFoundError):  # closed while we looked at it
+                status = entry.stat()
+                if stat.S_ISREG(status.st_mode):
+                    found.add(status.st_ino)
     return found
 
 

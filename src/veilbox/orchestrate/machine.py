@@ -13,7 +13,8 @@ from veilbox.oci.image.lease import Lease, lease, uncollected
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.runtime import cgroups
 from veilbox.oci.runtime.driver import choose, discover
-from veilbox.oci.runtime.jobs import RunDirectory
+from veilbox.oci.runtime.jobs import RunDirectory, new_job_id
+from veilbox.oci.runtime.monitor import monitored
 from veilbox.oci.runtime.namespaces import enter_private_namespaces
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.containers import ContainerLauncher
@@ -74,12 +75,14 @@ def engine(store: ImageStore, names: Sequence[str]) -> Iterator[Engine]:
         # Both before the namespaces: afterwards every user looks like root, and foreign mounts are out of sight.
         run = RunDirectory.here()
         run.sweep()
-        enter_private_namespaces()
         stack = ExitStack()
         try:
             try:
                 with uninterrupted():
-                    made = _engine(run, images, stack)
+                    job_id = new_job_id()
+                    stack.enter_context(monitored(run, job_id))
+                    enter_private_namespaces()
+                    made = _engine(run, job_id, images, stack)
                 yield made
             finally:
                 _close(stack)
@@ -99,9 +102,10 @@ def _admitted(store: ImageStore, names: Sequence[str], held: Lease) -> dict[str,
     return images
 
 
-def _engine(run: RunDirectory, images: Mapping[str, RunnableImage], stack: ExitStack) -> Engine:
+def _engine(run: RunDirectory, job_id: str, images: Mapping[str, RunnableImage], stack: ExitStack) -> Engine:
     place = cgroups.place()
-    job = stack.enter_context(run.open_job(place))  # with its place, so that the sweep after a kill knows its cgroups
+    # With its place, so that who sweeps after a kill knows its cgroups.
+    job = stack.enter_context(run.open_job(place, job_id=job_id))
     runtime = choose(discover(), root=job.runtime_root, limited=place.limited)
     launcher = ContainerLauncher(runtime, job, place, images, run.ids)
     stack.callback(launcher.stop)

@@ -137,17 +137,18 @@ class RunDirectory:
         base = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
         return cls(base / f"veilbox-{uid}")
 
-    def open_job(self, place: Place | None = None) -> Job:
+    def open_job(self, place: Place | None = None, *, job_id: str | None = None) -> Job:
         """Make and lock a folder for a new job.
 
         Args:
             place: From `cgroups.place`; without it no container of the job gets a cgroup.
+            job_id: From `new_job_id`, where it has to be known beforehand.
 
         Raises:
             MachineError: It cannot be made.
         """
         place = Place(layout=Layout.ABSENT) if place is None else place
-        job_id = secrets.token_hex(4)
+        job_id = job_id or new_job_id()
         path = self._jobs / job_id
         try:
             with self._guard():
@@ -187,14 +188,36 @@ class RunDirectory:
         except OSError as error:
             raise MachineError("cannot look for old jobs", where=str(self.path), actual=error.strerror or "") from error
 
+    def bury(self, job_id: str) -> bool:
+        """Remove what one supervisor that was killed left.
 
-def _swept(path: Path) -> bool:
+        Its lock may be held for a moment longer: by a child that it had forked and that had not yet become a runtime.
+
+        Returns:
+            Whether there was anything.
+
+        Raises:
+            MachineError: Something cannot be removed.
+        """
+        path = self._jobs / job_id
+        try:
+            return _swept(path, wait=True)
+        except OSError as error:
+            raise MachineError("cannot remove a job", where=str(path), actual=error.strerror or "") from error
+
+
+def new_job_id() -> str:
+    """A name that no other job has: 8 hexadecimal digits."""
+    return secrets.token_hex(4)
+
+
+def _swept(path: Path, *, wait: bool = False) -> bool:
     try:
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:  # its own supervisor has just removed it
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     else:
