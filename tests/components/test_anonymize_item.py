@@ -21,7 +21,7 @@ INFO = StreamInfo(kind=Kind.FILM, width=64, height=48, pixel_format="yuv420p", a
 def _item(policy: Policy) -> Item:
     view = AnalysisView.fit(INFO, long_side=64, stride=32)
     start = Start(item=0, info=encode_info(INFO, view), ring_generation=1, slots=16, slot_bytes=INFO.layout.nbytes)
-    return Item(start, policy, threshold=0.2)
+    return Item(start, policy, thresholds={0: 0.2})
 
 
 def _frame(sequence: int, *, analysed: bool) -> FrameView:

@@ -9,10 +9,10 @@ import pytest
 from veilbox.core.digest import Digest
 from veilbox.core.errors import UsageError
 from veilbox.core.plan import SUPERVISOR, Mount, Plan
-from veilbox.core.policy import Keep, Policy
-from veilbox.orchestrate.plan import Program, anonymize_plan, detect_plan
+from veilbox.core.policy import Detection, Keep, Policy
+from veilbox.orchestrate.plan import Program, anonymize_plan, detect_plan, detectors
 
-NAMES = ("ingest", "detect-centerface", "anonymize", "export", "audit")
+NAMES = ("ingest", "detect-centerface", "detect-plates", "anonymize", "export", "audit")
 PROGRAMS = {
     name: Program(image=Digest.of(name.encode()), args=("/usr/bin/python3", "-m", "veilbox.components"), env=())
     for name in NAMES
@@ -40,6 +40,25 @@ def test_detecting_alone_has_no_ring_of_full_frames() -> None:
     plan = detect_plan(Policy(), PROGRAMS, cpus=2)
     assert _sight(plan) == {"ingest": {"analysis": False}, "detect-centerface": {"analysis": True}}
     assert [edge.consumers for edge in plan.edges if edge.name == "boxes"] == [(SUPERVISOR,)]
+
+
+BOTH = Policy(detection=Detection(classes=("plate", "face")))
+
+
+def test_every_class_brings_its_detector_and_all_see_the_same_picture() -> None:
+    plan = anonymize_plan(BOTH, PROGRAMS, cpus=2)
+    assert _sight(plan) == SIGHT | {"detect-plates": {"analysis": True}}
+    edges = [(edge.name, edge.producer, edge.consumers) for edge in plan.edges]
+    assert ("analysis", "ingest", ("detect-centerface", "detect-plates")) in edges
+    for name in ("detect-centerface", "detect-plates"):
+        assert ("boxes", name, ("anonymize",)) in edges
+    assert detectors(Policy(detection=Detection(classes=("plate",)))) == ("detect-plates",)
+
+
+@pytest.mark.parametrize("classes", [(), ("face", "gait")])
+def test_a_class_that_nothing_detects_is_refused(classes: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="nothing detects"):
+        detectors(Policy(detection=Detection(classes=classes)))
 
 
 @pytest.mark.parametrize(("keep", "expected"), [((), False), ((Keep.AUDIO,), True)])

@@ -75,6 +75,9 @@ def test_every_field_is_needed(missing: str) -> None:
         (("floor",), 0.3),
         (("nms_iou",), 0.0),
         (("nms_iou",), "0.3"),
+        (("longest",), 31),
+        (("longest",), 4097),
+        (("longest",), "640"),
     ],
 )
 def test_a_wrong_field_is_refused(path: tuple[str, ...], value: object) -> None:

@@ -41,7 +41,7 @@ def run(
     frames: Sequence[Detections | None], tracking: Tracking, threshold: float = THRESHOLD, first: int = 0
 ) -> list[Regions]:
     """Push a film through a tracker; checks on the way that frames leave in order, each once, and in time."""
-    tracker = Tracker(tracking, width=WIDTH, height=HEIGHT, threshold=threshold)
+    tracker = Tracker(tracking, width=WIDTH, height=HEIGHT, thresholds={0: threshold, 1: threshold})
     left = []
     for number, found in enumerate(frames):
         tracker.push(first + number, found)
@@ -251,7 +251,7 @@ def test_classes_are_never_mixed() -> None:
 
 
 def test_tracks_are_counted_by_class() -> None:
-    tracker = Tracker(Tracking(), width=WIDTH, height=HEIGHT, threshold=THRESHOLD)
+    tracker = Tracker(Tracking(), width=WIDTH, height=HEIGHT, thresholds={0: THRESHOLD, 1: THRESHOLD})
     rows: list[Row] = [((0, 0, 40, 40), 0.9, 0), ((200, 0, 240, 40), 0.9, 0), ((400, 0, 440, 40), 0.9, 1)]
     weak: Row = ((0, 200, 40, 240), 0.2, 1)
     for number in range(3):
@@ -270,7 +270,7 @@ def test_frames_out_of_order_are_refused(sequences: tuple[int, int]) -> None:
 @settings(deadline=None, max_examples=20)
 @given(tracking=TRACKINGS)
 def test_memory_does_not_grow_with_the_film(tracking: Tracking) -> None:
-    tracker = Tracker(tracking, width=WIDTH, height=HEIGHT, threshold=THRESHOLD)
+    tracker = Tracker(tracking, width=WIDTH, height=HEIGHT, thresholds={0: THRESHOLD, 1: THRESHOLD})
     window = tracking.lookahead + max(tracking.bridge, tracking.extend) + 2
     for number in range(4 * window):
         jumping: Box = (number * 97 % 500, 0, number * 97 % 500 + 10, 10)

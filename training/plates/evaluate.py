@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,8 @@ def main() -> None:
     parser.add_argument("--validation", action="store_true", help="only the part of the set that did not train")
     arguments = parser.parse_args()
     detector = load_detector(arguments.model, threads=2, threshold=_FLOOR, floor=_FLOOR)
+    # What the card makes of large pictures is what is to be found out.
+    detector.card = replace(detector.card, longest=None)
     photographs = load_labelled(arguments.data)
     if arguments.validation:
         photographs = split_by_time(photographs)[1]

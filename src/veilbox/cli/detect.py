@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veilbox.cli.policy_options import add_detection_options, policy_from
+from veilbox.cli.policy_options import CLASSES, add_detection_options, policy_from
 from veilbox.cli.progress_bar import progress_for
 from veilbox.core.errors import PartialFailure
 from veilbox.core.job import Job
@@ -23,11 +23,11 @@ examples:
 
 Printed is COCO's results list: one object for each box with image_id, category_id, bbox [x, y, width, height] in pixels
 of the picture as a viewer sees it, and score; beside them file_name, category and, for films, frame (from 0).
-image_id counts the inputs from 0 in their order; category_id counts from 1 in the order face.
+image_id counts the inputs from 0 in their order; category_id counts from 1 in the order face, plate.
 """
 
 # COCO counts categories from 1.
-_CATEGORY_IDS = {"face": 1}
+_CATEGORY_IDS = {name: number for number, name in enumerate(CLASSES, start=1)}
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -9,7 +9,7 @@ from veilbox.core.errors import UsageError
 from veilbox.core.policy import MAX_CELLS, Detection, Encoding, Keep, Policy, Redaction, Shape, Style, Tracking
 
 # Classes that the built-in models know.
-CLASSES = ("face",)
+CLASSES = ("face", "plate")
 
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +76,7 @@ def policy_from(arguments: argparse.Namespace) -> Policy:
     return Policy(
         redaction=Redaction(**_given(arguments, style=Style, cells=int, shape=Shape, margin=float)),
         detection=Detection(
-            classes=tuple(dict.fromkeys(arguments.hide)) if arguments.hide else CLASSES,
+            classes=tuple(dict.fromkeys(arguments.hide or Detection().classes)),
             **_given(arguments, threshold=float, film_side=int, image_side=int, stride=int),
         ),
         tracking=Tracking(**_given(arguments, lookahead=int)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ def run(session: Session) -> None:
 class Item:
     """One item on its way: frames that wait, and what was covered."""
 
-    def __init__(self, start: Start, policy: Policy, threshold: float) -> None:
+    def __init__(self, start: Start, policy: Policy, thresholds: Mapping[int, float]) -> None:
         self.number = start.item
         self.policy = policy
         self.info: StreamInfo
@@ -57,7 +58,7 @@ class Item:
         self.view: AnalysisView = view
         self.layout: FrameLayout = self.info.layout
         self.tracking = bounded(policy.tracking, start.slots)
-        self.tracker = Tracker(self.tracking, width=self.info.width, height=self.info.height, threshold=threshold)
+        self.tracker = Tracker(self.tracking, width=self.info.width, height=self.info.height, thresholds=thresholds)
         self.unpushed: OrderedDict[int, FrameView] = OrderedDict()
         self.held: dict[int, FrameView] = {}
         self.covered = dict.fromkeys(Origin, 0)
@@ -155,7 +156,7 @@ class _Anonymize:
         return True
 
     def _start(self, start: Start) -> None:
-        item = Item(start, self._policy, self._boxes.threshold(self._session))
+        item = Item(start, self._policy, self._boxes.thresholds(self._session))
         self._session.item, self._session.frames = start.item, 0
         self._clean.start(start.item, item.announced, item.layout.nbytes, wanted_slots=_CLEAN_SLOTS)
         self._item = item

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from veilbox.components.introduction import Introduction, decode_introduction
-from veilbox.core.detections import Detections
+from veilbox.core.detections import MAX_DETECTIONS, Detections
 from veilbox.core.errors import ProtocolError
 from veilbox.transport.channel import Channel
 from veilbox.transport.messages import Boxes, Start
@@ -48,12 +48,16 @@ class BoxGatherer:
         arrived = [self._receive_one(name) for name in self._edges]
         return any(arrived)
 
-    def threshold(self, waiter: Waiter) -> float:
-        """The lowest threshold of the detectors; waits until each has introduced itself."""
+    def thresholds(self, waiter: Waiter) -> dict[int, float]:
+        """From which score on a joined class counts, each detector's own; waits until each has introduced itself."""
         while len(self._known) < len(self._edges):
             if not self.receive():
                 waiter.wait(readable=self.channels)
-        return min((one.threshold for one in self._known.values()), default=0.0)
+        return {
+            _CLASSES_PER_DETECTOR * index + kind: self._known[name].threshold
+            for name, index in self._order.items()
+            for kind in range(len(self._known[name].classes))
+        }
 
     def take(self, sequence: int) -> Detections | None:
         """What all detectors found in a frame, or None while one has not answered."""
@@ -105,8 +109,11 @@ def _shifted(found: Detections, index: int) -> Detections:
 def _joined(parts: list[Detections]) -> Detections:
     if len(parts) == 1:
         return parts[0]
+    scores = np.concatenate([part.scores for part in parts])
+    # As in each detector: of more than a picture can hold the best count.
+    kept = np.sort(np.argsort(-scores, kind="stable")[:MAX_DETECTIONS])
     return Detections(
-        np.concatenate([part.boxes for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.classes for part in parts]),
+        np.concatenate([part.boxes for part in parts])[kept],
+        scores[kept],
+        np.concatenate([part.classes for part in parts])[kept],
     )

@@ -127,7 +127,7 @@ class DetectRun:
                 self._handle(opened, name, message)
             for name, receiver in self._receivers.items():
                 self._receive(opened, name, receiver)
-            self._progress.advance(opened.number, len(opened.found))
+            self._progress.advance(opened.number, len(opened.found) // len(self._receivers))
         self.boxes.extend(self._converted(opened))
 
     def _handle(self, opened: _Open, sender: str, message: object) -> None:
@@ -166,7 +166,9 @@ class DetectRun:
         if started is None:
             raise ProtocolError("boxes of an item that never started", where=opened.item.name)
         view = self._view(started)
-        for name, message in opened.found:
+        # Detectors answer at their own pace; what is told must not depend on it.
+        names = list(self._receivers)
+        for name, message in sorted(opened.found, key=lambda one: (one[1].sequence, names.index(one[0]))):
             found = Detections.unpack(message.payload)
             frame = message.sequence - started.first_sequence
             if frame < 0:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from veilbox.core.digest import Digest
+from veilbox.core.errors import UsageError
 from veilbox.core.frame import MAX_PIXELS
 from veilbox.core.plan import SUPERVISOR, Container, Edge, Limits, Mount, Plan, Volume
 from veilbox.core.policy import Keep, Policy
@@ -43,10 +45,23 @@ class Program:
     model: Digest | None = None
 
 
+# Which built-in detector knows which class.
+DETECTORS = MappingProxyType({"face": "detect-centerface", "plate": "detect-plates"})
+
+
 def detectors(policy: Policy) -> tuple[str, ...]:
-    """The detect components that the policy's classes need, by image name."""
-    _ = policy  # one model knows the one class so far
-    return ("detect-centerface",)
+    """The detect components that the policy's classes need, by image name, in the order of `DETECTORS`.
+
+    Raises:
+        UsageError: No detector knows one of the classes, or there is no class.
+    """
+    wanted = policy.detection.classes
+    unknown = [name for name in wanted if name not in DETECTORS]
+    if unknown or not wanted:
+        raise UsageError(
+            "nothing detects this class", where="--hide", expected=", ".join(DETECTORS), actual=", ".join(unknown)
+        )
+    return tuple(detector for name, detector in DETECTORS.items() if name in wanted)
 
 
 def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int) -> Plan:
@@ -87,6 +102,11 @@ def detect_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int) -
     ]
     volumes = (Volume(name="analysis", size_bytes=_ANALYSIS_VOLUME_BYTES),)
     return _plan(("ingest", *detect), volumes, edges, programs, cpus)
+
+
+def audit_plan(programs: Mapping[str, Program], *, cpus: int) -> Plan:
+    """audit alone, to be told of what no job does."""
+    return _plan(("audit",), (), (), programs, cpus)
 
 
 def _plan(

@@ -42,6 +42,7 @@ IMPORTS = {
     "anonymize": ("msgspec numpy", "av PIL onnxruntime subprocess"),
     "audit": ("msgspec hashlib nacl.bindings veilbox.audit.signing", "numpy av PIL onnxruntime subprocess"),
     "detect-centerface": ("msgspec numpy onnxruntime", "av PIL subprocess"),
+    "detect-plates": ("msgspec numpy onnxruntime", "av PIL subprocess"),
     "export": (
         "msgspec numpy av PIL.Image PIL.JpegImagePlugin PIL.WebPImagePlugin PIL.TiffImagePlugin PIL.PngImagePlugin",
         "onnxruntime",
@@ -204,7 +205,7 @@ def test_sizes_are_within_the_goals(store: ImageStore) -> None:
 
 def test_every_image_is_admitted(store: ImageStore) -> None:
     models = {name: admit(store, name).model for name in NAMES}
-    assert [name for name, model in models.items() if model] == ["detect-centerface"]
+    assert [name for name, model in models.items() if model] == ["detect-centerface", "detect-plates"]
     with pytest.raises(ImageError, match="missing"):
         admit(ImageStore(store.root / "nothing"), "ingest")
 

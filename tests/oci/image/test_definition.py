@@ -5,17 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from veilbox.core.errors import UsageError
+from veilbox.core.digest import Digest
+from veilbox.core.errors import ImageError, UsageError
 from veilbox.oci.image import definition
-from veilbox.oci.image.definition import REQUIREMENTS, CodeLayer, DebianLayer, ModelLayer, WheelLayer
+from veilbox.oci.image.definition import REQUIREMENTS, CodeLayer, DebianLayer, ModelLayer, OwnModelLayer, WheelLayer
+from veilbox.oci.image.model import install_own_model, model_digest
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.wheels import SITE_PACKAGES
+from veilbox.vision.detect import parse_card
 
 IMAGES = definition.image_names()
 
 
 def test_there_is_an_image_for_each_component() -> None:
-    assert IMAGES == ("anonymize", "audit", "detect-centerface", "export", "ingest")
+    assert IMAGES == ("anonymize", "audit", "detect-centerface", "detect-plates", "export", "ingest")
 
 
 def test_an_unknown_image_is_named() -> None:
@@ -25,7 +28,7 @@ def test_an_unknown_image_is_named() -> None:
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_layers_stand_in_the_order_in_which_they_change(name: str) -> None:
-    order = [DebianLayer, WheelLayer, CodeLayer, ModelLayer]
+    order = [DebianLayer, WheelLayer, CodeLayer, ModelLayer, OwnModelLayer]
     kinds = [type(definition.layers()[layer]) for layer in definition.image(name).layers]
     assert kinds == sorted(kinds, key=order.index)
     assert kinds.count(DebianLayer) == 1
@@ -54,9 +57,23 @@ def test_the_families_hold_what_they_need_and_no_more() -> None:
         "anonymize": {"numpy"},
         "audit": {"signing", "audit-code"},
         "detect-centerface": {"numpy", "inference", "centerface"},
+        "detect-plates": {"numpy", "inference", "plates"},
         "export": {"numpy", "media"},
         "ingest": {"numpy", "media"},
     }
+
+
+def test_a_model_of_our_own_goes_in_as_it_is_and_only_with_its_digest(tmp_path: Path) -> None:
+    layer = definition.layers()["plates"]
+    assert isinstance(layer, OwnModelLayer)
+    install_own_model(layer, root=tmp_path)
+    folder = tmp_path / "models" / "plates"
+    card = parse_card((folder / "card.json").read_bytes())
+    weights = (folder / "model.onnx").read_bytes()
+    assert card.digest == Digest.of(weights) == model_digest(layer, tmp_path)
+    assert card.digest.hex == layer.sha256
+    with pytest.raises(ImageError, match="pinned"):
+        install_own_model(OwnModelLayer(model="plates", sha256="0" * 64), root=tmp_path / "other")
 
 
 def test_no_code_for_images_processes_or_the_command_line_is_inside() -> None:

@@ -96,7 +96,21 @@ class ModelLayer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     sha256: str
 
 
-Layer = DebianLayer | WheelLayer | CodeLayer | ModelLayer
+class OwnModelLayer(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="own-model", tag_field="kind"
+):
+    """Weights that veilbox's own package carries, ready as they are, with their card.
+
+    Attributes:
+        model: Name of the model: of its folder in `models/` and in the image.
+        sha256: Digest of the weights.
+    """
+
+    model: str
+    sha256: str
+
+
+Layer = DebianLayer | WheelLayer | CodeLayer | ModelLayer | OwnModelLayer
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -200,3 +214,6 @@ def _sources(layer: Layer) -> Iterator[tuple[str, bytes]]:
         yield layer.requirements, (REQUIREMENTS / layer.requirements).read_bytes()
     if isinstance(layer, ModelLayer):
         yield from ((name, path.read_bytes()) for name, path in model_files(layer))
+    if isinstance(layer, OwnModelLayer):
+        # The weights' digest is part of the declaration.
+        yield "card.json", (MODELS / layer.model / "card.json").read_bytes()

@@ -17,12 +17,12 @@ from veilbox.core.errors import ImageError, MachineError
 from veilbox.oci.image import debian, definition
 from veilbox.oci.image.bytecode import compile_tree, python_version
 from veilbox.oci.image.compression import Compression
-from veilbox.oci.image.definition import CodeLayer, DebianLayer, Layer, WheelLayer
+from veilbox.oci.image.definition import CodeLayer, DebianLayer, Layer, OwnModelLayer, WheelLayer
 from veilbox.oci.image.elf import check_interpreter, check_machine
 from veilbox.oci.image.layer import CREATED, pack, recompress
 from veilbox.oci.image.layer_cache import LayerCache, Record
 from veilbox.oci.image.locks import Choice, Lock, LockBook, changes, distribution
-from veilbox.oci.image.model import install_model, model_digest
+from veilbox.oci.image.model import install_model, install_own_model, model_digest
 from veilbox.oci.image.spec import (
     CONFIG_TYPE,
     LAYER_NAME,
@@ -248,7 +248,10 @@ class Workshop:
                 _copy_code(layer, root)
             else:
                 self.progress(f"{name}: preparing the model")
-                install_model(layer, python=self.python, architecture=self.architecture, root=root)
+                if isinstance(layer, OwnModelLayer):
+                    install_own_model(layer, root=root)
+                else:
+                    install_model(layer, python=self.python, architecture=self.architecture, root=root)
                 return self._packed(root, model=model_digest(layer, root).text)
             compile_tree(self._compiler(self.base), root)
             return self._packed(root)

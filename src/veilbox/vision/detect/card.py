@@ -52,6 +52,8 @@ class ModelCard:
         threshold: The score from which a detection counts when the policy does not say.
         floor: The lowest score that is handed on; what lies between it and the threshold only keeps tracks alive.
         nms_iou: Of two boxes of one class that overlap by this much or more, the better one stays.
+        longest: Longer side, pixels, to which larger pictures are made smaller first, for a model that does not gain
+            from more; None for one that does.
     """
 
     name: str
@@ -66,6 +68,7 @@ class ModelCard:
     threshold: float
     floor: float
     nms_iou: float
+    longest: int | None = None
 
     def __post_init__(self) -> None:
         if not self.classes or len(set(self.classes)) != len(self.classes):
@@ -74,6 +77,8 @@ class ModelCard:
             raise _refused("stride", expected="1 to 256 pixels", actual=str(self.stride))
         if not 0 < self.floor <= self.threshold < 1:
             raise _refused("threshold", expected="0 < floor <= threshold < 1", actual=f"{self.floor}, {self.threshold}")
+        if self.longest is not None and not self.stride <= self.longest <= 4096:
+            raise _refused("longest", expected=f"the stride, {self.stride}, to 4096 pixels", actual=str(self.longest))
         if not 0 < self.nms_iou <= 1:
             raise _refused("nms_iou", expected="above 0, at most 1", actual=str(self.nms_iou))
 

@@ -33,13 +33,14 @@ class _Card(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     threshold: float
     floor: float
     nms_iou: float
+    longest: int | None = None
 
 
 def parse_card(content: bytes) -> ModelCard:
     """The card in the bytes of a `card.json`.
 
     Args:
-        content: UTF-8 JSON with exactly the fields of `ModelCard`; `digest` is a string.
+        content: UTF-8 JSON with exactly the fields of `ModelCard`, `longest` being optional; `digest` is a string.
 
     Raises:
         ImageError: It is no JSON, a field is missing, unknown, of the wrong type or out of bounds.
@@ -66,4 +67,5 @@ def parse_card(content: bytes) -> ModelCard:
         threshold=wire.threshold,
         floor=wire.floor,
         nms_iou=wire.nms_iou,
+        longest=wire.longest,
     )

@@ -14,8 +14,10 @@ from veilbox.vision.detect.candidates import Candidates
 from veilbox.vision.detect.card import ModelCard
 from veilbox.vision.detect.card_file import parse_card
 from veilbox.vision.detect.decoding import decoder_named
+from veilbox.vision.detect.looks import Look, looks
 from veilbox.vision.detect.nms import suppress
 from veilbox.vision.detect.onnx import Session
+from veilbox.vision.detect.scaling import shrunk
 
 # Boxes before suppression for every box that may stay after it. It bounds the time that a picture of pure noise
 # takes; CenterFace gave 22 a face on the labelled photographs at a longer side of 960 pixels and the lowest scores.
@@ -59,12 +61,26 @@ class Detector:
         """
         self._require_picture(picture)
         height, width, _ = picture.shape
-        found = self._decode(
-            self._session.run(picture), width=width, height=height, floor=self.floor, classes=len(self.card.classes)
-        )
-        strongest = _strongest(found)
+        parts = [
+            self._look(picture, look)
+            for look in looks(width, height, stride=self.card.stride, longest=self.card.longest)
+        ]
+        strongest = _strongest(_joined(parts))
         kept = suppress(strongest, iou=self.card.nms_iou, limit=MAX_DETECTIONS)
         return Detections(strongest.boxes[kept], strongest.scores[kept], strongest.classes[kept])
+
+    def _look(self, picture: NDArray[np.uint8], look: Look) -> Candidates:
+        part = picture[look.top : look.top + look.height, look.left : look.left + look.width]
+        found = self._decode(
+            self._session.run(shrunk(part, look.seen_width, look.seen_height)),
+            width=look.seen_width,
+            height=look.seen_height,
+            floor=self.floor,
+            classes=len(self.card.classes),
+        )
+        boxes = look.placed(found.boxes)
+        own = look.owns(boxes)
+        return Candidates(boxes[own], found.scores[own], found.classes[own])
 
     def _require_picture(self, picture: NDArray[np.uint8]) -> None:
         stride = self.card.stride
@@ -75,6 +91,16 @@ class Detector:
                 expected=f"(rows, columns, 3) uint8, sides multiples of {stride}",
                 actual=f"{picture.shape} {picture.dtype}",
             )
+
+
+def _joined(parts: list[Candidates]) -> Candidates:
+    if len(parts) == 1:
+        return parts[0]
+    return Candidates(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.classes for part in parts]),
+    )
 
 
 def _strongest(candidates: Candidates) -> Candidates:

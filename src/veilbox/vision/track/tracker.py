@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from veilbox.vision.track.trail import Box, Moment, Trail
 # As many as two full frames of detections of which none continues another. It bounds memory and the time of one
 # frame when a detector sends noise.
 MAX_TRAILS = 2 * MAX_DETECTIONS
+_ALL_STRONG: Mapping[int, float] = MappingProxyType({})
 
 
 class Tracker:
@@ -32,18 +34,21 @@ class Tracker:
         tracking: How far a track reaches.
         width: Columns of the coded frame.
         height: Rows of it.
-        threshold: Detections with this score or more are strong. Weaker ones only keep tracks alive or lead up to
-            them (the two score bands of ByteTrack, Zhang et al. 2022, section 3).
+        thresholds: By class index: detections with this score or more are strong. Weaker ones only keep tracks
+            alive or lead up to them (the two score bands of ByteTrack, Zhang et al. 2022, section 3). Of a class
+            that is not named every detection is strong.
 
     Attributes:
         tracks: Tracks with a strong detection so far, by class index.
     """
 
-    def __init__(self, tracking: Tracking, *, width: int, height: int, threshold: float = 0.0) -> None:
+    def __init__(
+        self, tracking: Tracking, *, width: int, height: int, thresholds: Mapping[int, float] = _ALL_STRONG
+    ) -> None:
         self.tracks: dict[int, int] = {}
         self._tracking = tracking
         self._frame = (width, height)
-        self._threshold = np.float32(threshold)
+        self._thresholds = thresholds
         self._waiting: deque[Moment] = deque()
         self._trails: list[Trail] = []
         self._born = 0
@@ -82,17 +87,27 @@ class Tracker:
             yield self._release()
 
     def _associate(self, moment: Moment, detections: Detections) -> None:
-        strong = detections.scores >= self._threshold
+        strong = self._strong(detections)
         open_trails = [trail for trail in self._trails if trail.continues_at(moment, self._tracking)]
         for band in (strong, ~strong):
             chosen = np.flatnonzero(band)
-            taken = self._continue(moment, detections, chosen, open_trails)
+            taken = self._continue(moment, detections, chosen, open_trails, strong)
             for index in np.setdiff1d(chosen, taken):
                 self._begin(moment, detections, int(index), strong=bool(strong[index]))
             open_trails = [trail for trail in open_trails if trail.unseen(moment)]
 
+    def _strong(self, detections: Detections) -> NDArray[np.bool_]:
+        least = np.array([self._thresholds.get(kind, 0.0) for kind in detections.classes.tolist()], np.float32)
+        strong: NDArray[np.bool_] = detections.scores >= least
+        return strong
+
     def _continue(
-        self, moment: Moment, detections: Detections, chosen: NDArray[np.intp], trails: list[Trail]
+        self,
+        moment: Moment,
+        detections: Detections,
+        chosen: NDArray[np.intp],
+        trails: list[Trail],
+        strong: NDArray[np.bool_],
     ) -> list[int]:
         """Give each of the chosen detections to the track that it fits best; returns those that fitted one."""
         if not trails or not len(chosen):
@@ -106,7 +121,7 @@ class Tracker:
         for row, column in match(scores):
             index = int(chosen[column])
             certain = bool(scores[row, column] >= CERTAIN_IOU)
-            self._see(trails[row], moment, detections, index, certain=certain)
+            self._see(trails[row], moment, detections, index, strong=bool(strong[index]), certain=certain)
             taken.append(index)
         return taken
 
@@ -118,11 +133,12 @@ class Tracker:
         trail = Trail(self._born, int(detections.classes[index]))
         self._born += 1
         self._trails.append(trail)
-        self._see(trail, moment, detections, index, certain=True)
+        self._see(trail, moment, detections, index, strong=strong, certain=True)
 
-    def _see(self, trail: Trail, moment: Moment, detections: Detections, index: int, *, certain: bool) -> None:
+    def _see(
+        self, trail: Trail, moment: Moment, detections: Detections, index: int, *, strong: bool, certain: bool
+    ) -> None:
         known = trail.confirmed
-        strong = bool(detections.scores[index] >= self._threshold)
         trail.see(moment, _box(detections.boxes[index]), strong=strong, certain=certain)
         if trail.confirmed and not known:
             self.tracks[trail.class_index] = self.tracks.get(trail.class_index, 0) + 1
