@@ -1,4 +1,4 @@
-"""The one door to ONNX Runtime."""
+"""The one door to ONNX Runtime; nothing passes it that `structure` has not looked at."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from veilbox.core.errors import ImageError
 from veilbox.vision.detect.card import Input, ModelCard
+from veilbox.vision.detect.structure import check_structure
 
 # The packages from 1.29 on write a device id and open a connection when they are imported; nothing later stops it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -29,10 +30,12 @@ class Session:
         threads: Threads of one inference, at least 1.
 
     Raises:
-        ImageError: ONNX Runtime cannot load the model, or it lacks an input or output that the card names.
+        ImageError: The model must not be loaded, ONNX Runtime cannot load it, or it lacks an input or output that the
+            card names.
     """
 
     def __init__(self, model: bytes, card: ModelCard, *, threads: int) -> None:
+        check_structure(model, card)
         self._input = card.input
         self._outputs = list(card.outputs)
         try:
