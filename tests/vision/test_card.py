@@ -78,6 +78,11 @@ def test_every_field_is_needed(missing: str) -> None:
         (("longest",), 31),
         (("longest",), 4097),
         (("longest",), "640"),
+        (("training_data",), 5),
+        (("recall",), [{"of": "plate", "value": 0.9, "on": "100 pictures"}]),
+        (("recall",), [{"of": "face", "value": 1.1, "on": "100 pictures"}]),
+        (("recall",), [{"of": "face", "value": 0.9, "on": ""}]),
+        (("recall",), [{"of": "face", "value": 0.9}]),
     ],
 )
 def test_a_wrong_field_is_refused(path: tuple[str, ...], value: object) -> None:
@@ -88,6 +93,12 @@ def test_a_wrong_field_is_refused(path: tuple[str, ...], value: object) -> None:
     place[path[-1]] = value
     with pytest.raises(ImageError):
         parsed(fields)
+
+
+def test_what_was_measured_comes_along() -> None:
+    card = parsed(card_fields() | {"training_data": "drawings", "recall": [{"of": "face", "value": 0.94, "on": "591"}]})
+    assert card.training_data == "drawings"
+    assert [(one.of, one.value, one.on) for one in card.recall] == [("face", 0.94, "591")]
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'"\xff"', b"null"])

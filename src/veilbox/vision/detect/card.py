@@ -36,6 +36,25 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Recall:
+    """How much of a class the model was measured to find.
+
+    Attributes:
+        of: The class.
+        value: Share of labelled objects that were found, 0 to 1.
+        on: Which pictures, how many objects, at what score and overlap.
+    """
+
+    of: str
+    value: float
+    on: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= 1 or not self.on:
+            raise _refused("recall", expected="a share of 0 to 1 and what it was measured on", actual=str(self.value))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCard:
     """One model, as its image carries it.
 
@@ -54,6 +73,8 @@ class ModelCard:
         nms_iou: Of two boxes of one class that overlap by this much or more, the better one stays.
         longest: Longer side, pixels, to which larger pictures are made smaller first, for a model that does not gain
             from more; None for one that does.
+        training_data: What the weights were trained on, for people; empty if nobody says.
+        recall: What was measured, for people; empty if nothing was.
     """
 
     name: str
@@ -69,6 +90,8 @@ class ModelCard:
     floor: float
     nms_iou: float
     longest: int | None = None
+    training_data: str = ""
+    recall: tuple[Recall, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.classes or len(set(self.classes)) != len(self.classes):
@@ -79,6 +102,9 @@ class ModelCard:
             raise _refused("threshold", expected="0 < floor <= threshold < 1", actual=f"{self.floor}, {self.threshold}")
         if self.longest is not None and not self.stride <= self.longest <= 4096:
             raise _refused("longest", expected=f"the stride, {self.stride}, to 4096 pixels", actual=str(self.longest))
+        foreign = sorted({one.of for one in self.recall} - {*self.classes})
+        if foreign:
+            raise _refused("recall", expected=f"of {', '.join(self.classes)}", actual=", ".join(foreign))
         if not 0 < self.nms_iou <= 1:
             raise _refused("nms_iou", expected="above 0, at most 1", actual=str(self.nms_iou))
 

@@ -8,7 +8,7 @@ import msgspec
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
-from veilbox.vision.detect.card import Input, ModelCard
+from veilbox.vision.detect.card import Input, ModelCard, Recall
 
 
 class _Input(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -18,6 +18,12 @@ class _Input(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     colour: Literal["rgb", "bgr"]
     mean: tuple[float, float, float]
     scale: tuple[float, float, float]
+
+
+class _Recall(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    of: str
+    value: float
+    on: str
 
 
 class _Card(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -34,13 +40,15 @@ class _Card(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     floor: float
     nms_iou: float
     longest: int | None = None
+    training_data: str = ""
+    recall: tuple[_Recall, ...] = ()
 
 
 def parse_card(content: bytes) -> ModelCard:
     """The card in the bytes of a `card.json`.
 
     Args:
-        content: UTF-8 JSON with exactly the fields of `ModelCard`, `longest` being optional; `digest` is a string.
+        content: UTF-8 JSON with the fields of `ModelCard` and no others; those with a default are optional.
 
     Raises:
         ImageError: It is no JSON, a field is missing, unknown, of the wrong type or out of bounds.
@@ -68,4 +76,6 @@ def parse_card(content: bytes) -> ModelCard:
         floor=wire.floor,
         nms_iou=wire.nms_iou,
         longest=wire.longest,
+        training_data=wire.training_data,
+        recall=tuple(Recall(**msgspec.structs.asdict(one)) for one in wire.recall),
     )
