@@ -13,7 +13,13 @@ from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDi
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 from trust_shop import NAME, NOW, Shop, key, shop
 
+from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError, UsageError
+from veilbox.oci.image.definition import REQUIREMENTS
+from veilbox.oci.image.locks import Lock, LockedPackage
+from veilbox.oci.image.spec import LOCK_LABEL
+from veilbox.oci.image.wheel_lock import FILES, file_tags
+from veilbox.oci.image.wheels import SITE_PACKAGES
 from veilbox.oci.trust.contents import Contents, Source
 from veilbox.oci.trust.dsse import PAYLOAD_TYPE, Envelope, Statement
 from veilbox.oci.trust.endorse import Opened, contents_of, endorse, endorse_built
@@ -22,6 +28,8 @@ from veilbox.oci.trust.predicates import CYCLONEDX, SLSA, SPDX
 from veilbox.oci.trust.sbom import CYCLONEDX_TYPE, SPDX_TYPE, cyclonedx, spdx
 from veilbox.oci.trust.signature import SimpleSignature
 from veilbox.oci.trust.store import TrustStore
+
+WHEELS: dict[str, dict[str, str]] = json.loads((REQUIREMENTS / FILES).read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +107,46 @@ def test_provenance_names_recipe_and_parts(made: Shop) -> None:
     assert [one["digest"]["sha256"] for one in provenance["runDetails"]["byproducts"]] == [
         packed.descriptor.digest.hex for packed in made.layers
     ]
+
+
+def test_provenance_names_the_files_that_went_in_by_digest(tmp_path: Path) -> None:
+    """Those of the lock that the image says, and of the wheels that veilbox locks; of others nothing is claimed."""
+    package = LockedPackage(name="zlib1g", version="1:1.2.13", architecture="amd64", sha256="a" * 64)
+    lock = Lock(distribution="debian-99", architecture="amd64", whole=(package,), partial=())
+    wheel, [file, *_] = next(iter(WHEELS.items()))
+    name, _, version = wheel.partition("==")
+    metadata = f"{SITE_PACKAGES}/{name}-{version}.dist-info"
+    made = shop(
+        tmp_path,
+        attested=False,
+        more={
+            f"{metadata}/METADATA": f"Name: {name}\nVersion: {version}\n\n",
+            f"{metadata}/WHEEL": "".join(f"Tag: {tag}\n" for tag in sorted(file_tags(file))),
+        },
+    )
+    made.store.root.joinpath("lock").mkdir()
+    (made.store.root / "lock" / "debian-99-amd64.json").write_bytes(lock.text())
+    for label, known in ((lock.digest.text, True), (Digest.of(b"another lock").text, False)):
+        made.image(**{LOCK_LABEL: f"debian-99-amd64@{label}"})
+        parts = {part.name: part for part in contents_of(made.store, Opened.of(made.store, NAME)).parts}
+        assert parts["zlib1g"].digest == (f"sha256:{'a' * 64}" if known else "")
+        assert parts["liblzma5"].digest == parts["some-thing"].digest == ""
+        assert parts[name].digest == f"sha256:{WHEELS[wheel][file]}"
+    made.image(**{LOCK_LABEL: f"debian-99-amd64@{lock.digest}"})
+    made.sign()
+    statements = [Statement.parse(one.payload) for one in attestations(made)]
+    slsa = json.loads(next(one.predicate for one in statements if one.predicate_type == SLSA))
+    named = {one["uri"]: one.get("digest") for one in slsa["buildDefinition"]["resolvedDependencies"]}
+    assert named["pkg:deb/debian/zlib1g@1:1.2.13?arch=amd64"] == {"sha256": "a" * 64}
+    assert named[f"pkg:pypi/{name}@{version}"] == {"sha256": WHEELS[wheel][file]}
+
+
+@pytest.mark.parametrize("label", ["", "../../etc/passwd@sha256:" + "0" * 64, "a-b-c", "debian-12-amd64@x", "/a-b-c@d"])
+def test_a_lock_that_is_no_lock_gives_no_digests(tmp_path: Path, label: str) -> None:
+    made = shop(tmp_path, attested=False)
+    made.image(**{LOCK_LABEL: label})
+    parts = contents_of(made.store, Opened.of(made.store, NAME)).parts
+    assert {part.digest for part in parts if part.source is Source.DEB} == {""}
 
 
 def attestations(made: Shop) -> tuple[Envelope, ...]:

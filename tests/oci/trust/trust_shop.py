@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from veilbox.core.digest import Digest
@@ -123,12 +124,12 @@ class Shop:
         self.store.layout.tag(name, replace(descriptor, **changes))
 
 
-def shop(folder: Path, *, attested: bool = True) -> Shop:
-    """A shop whose image alice signed."""
+def shop(folder: Path, *, attested: bool = True, more: Mapping[str, str] = MappingProxyType({})) -> Shop:
+    """A shop whose image alice signed; `more` are files of its first layer."""
     store = ImageStore(folder / "store")
     store.prepare()
     layers = []
-    for number, files in enumerate((FILES, {"models/x": "weights"})):
+    for number, files in enumerate((FILES | dict(more), {"models/x": "weights"})):
         tree = folder / str(number)
         for path, text in files.items():
             (tree / path).parent.mkdir(parents=True, exist_ok=True)

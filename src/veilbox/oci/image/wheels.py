@@ -97,9 +97,13 @@ def _install(requirements: Path, target: Path, *, python: str, architecture: str
     ]
     # Hard links would share files with uv's cache; bytecode comes from the image's own Python.
     quiet = ["--link-mode", "copy", "--no-compile-bytecode", "--no-progress", "--quiet"]
-    settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
     argv = [uv.find_uv_bin(), "pip", "install", *pinned, *made_for, *quiet, "-r", requirements]
-    run(argv, timeout_s=_INSTALL_S, env=settings, advice=_ADVICE)
+    run(argv, timeout_s=_INSTALL_S, env=uv_settings(), advice=_ADVICE)
+
+
+def uv_settings() -> dict[str, str]:
+    """Where this user's uv looks for packages: its variables, for its process."""
+    return {name: os.environ[name] for name in _SETTINGS if name in os.environ}
 
 
 def _blank(site: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,8 @@ import msgspec
 import veilbox
 from veilbox.core.errors import ImageError
 from veilbox.oci.image.lease import uncollected
-from veilbox.oci.image.spec import INDEX_TYPE, Descriptor, ImageConfig, Manifest
+from veilbox.oci.image.locks import Lock, LockBook
+from veilbox.oci.image.spec import INDEX_TYPE, LOCK_LABEL, Descriptor, ImageConfig, Manifest
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.wire import parse_config, parse_manifest
 from veilbox.oci.trust.contents import Contents, read_contents
@@ -26,6 +28,9 @@ from veilbox.oci.trust.store import TrustStore
 
 # As which repository's this machine's own images are signed; a registry's copies are signed as the registry's.
 LOCAL = "veilbox.local"
+
+# A lock's name comes from an image's label; it becomes a file name.
+_LOCK_NAME = re.compile(r"[a-z]+-[a-z0-9.]+-[a-z0-9]+", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +149,16 @@ def contents_of(store: ImageStore, image: Opened) -> Contents:
     for folder in folders:
         if not folder.is_dir():
             raise ImageError("layer is not unpacked", where=image.name, expected=str(folder))
-    return read_contents(image.name, image.manifest, image.config, folders)
+    return read_contents(image.name, image.manifest, image.config, folders, _lock_of(store, image.config))
+
+
+def _lock_of(store: ImageStore, config: ImageConfig) -> Lock | None:
+    """The lock that an image was built by, if this machine has it."""
+    name, _, digest = config.labels.get(LOCK_LABEL, "").partition("@")
+    if _LOCK_NAME.fullmatch(name) is None:
+        return None
+    lock = LockBook(own=store.root / "lock").current(name)
+    return lock if lock is not None and lock.digest.text == digest else None
 
 
 def _endorsed(store: ImageStore, image: Opened, public: PublicKey) -> bool:

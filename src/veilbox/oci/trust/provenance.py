@@ -1,8 +1,9 @@
 """How an image came to be: the predicate of a SLSA v1 provenance Statement.
 
 Source: slsa.dev/spec/v1.0/provenance. It states what the builder knows: the recipe (declarations, pinned wheels,
-veilbox's code), the Debian packages that apt resolved, and that this machine did it. No times: the same build states
-the same. SLSA level 1: the builder is a program on the user's machine, not a service that the user cannot touch.
+veilbox's code), the very .deb and wheel files that went in, by digest, and that this machine did it. No times: the
+same build states the same. SLSA level 1: the builder is a program on the user's machine, not a service that the user
+cannot touch.
 """
 
 from __future__ import annotations

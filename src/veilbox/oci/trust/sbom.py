@@ -46,7 +46,8 @@ def cyclonedx(contents: Contents) -> bytes:
             bom_ref=part.purl,
             purl=PackageURL.from_string(part.purl),
             licenses=_cyclonedx_licences(part.licences),
-            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=Digest(part.digest).hex)] if part.digest else None,
+            # Of packages only a part is in the image: their files' digests are the provenance's.
+            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=Digest(part.digest).hex)] if model else None,
             properties=[Property(name="veilbox:origin", value=part.origin)] if part.origin else None,
         )
 
@@ -136,7 +137,7 @@ def _spdx_part(number: int, part: Part) -> Any:
         name=part.name,
         download_location=SpdxNoAssertion(),
         version=part.version or None,
-        checksums=[Checksum(ChecksumAlgorithm.SHA256, Digest(part.digest).hex)] if part.digest else [],
+        checksums=[Checksum(ChecksumAlgorithm.SHA256, Digest(part.digest).hex)] if part.source is Source.MODEL else [],
         license_declared=_spdx_licence(part.licences),
         license_comment=f"The package states: {said}" if said else None,
         summary=_KINDS[part.source],
