@@ -56,7 +56,9 @@ ENTRIES: list[AnyEntry] = [
     Decision(**NOW, item=0, decision="release", by="uid 1000", digest=DIGEST),
     Failed(**NOW, item=1, error="SourceCorrupt"),
     Notice(**NOW, code="metadata-kept"),
-    Deleted(**NOW, what="source", digest=DIGEST),
+    Notice(**NOW, code="source-encrypted", item=0),
+    Deleted(**NOW, what="source", digest=DIGEST, item=0),
+    Deleted(**NOW, what="key", digest=DIGEST, item=0, of="5f0b83b0"),
     JobEnded(**NOW, outcome="done", released=1, failed=0, report=DIGEST),
 ]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from stage import Clock, Stage, clock, pod_on
 
+from veilbox.audit.entry import Deleted, Notice
 from veilbox.core.control import (
     Append,
     Appended,
@@ -36,13 +37,14 @@ from veilbox.core.errors import (
     VeilboxError,
 )
 from veilbox.core.job import Item, Job
-from veilbox.core.policy import Policy
+from veilbox.core.policy import Policy, Retention
 from veilbox.core.stream import Kind
 from veilbox.orchestrate import release, staging
 from veilbox.orchestrate.audit_log import LogFolder
 from veilbox.orchestrate.audit_trail import AuditTrail
 from veilbox.orchestrate.progress import Silent
 from veilbox.orchestrate.release import AnonymizeRun
+from veilbox.orchestrate.retention import SourceRetention
 
 __all__ = ["clock"]
 
@@ -80,6 +82,10 @@ class Play:
         self.folder = folder
         self.held: list[int] = []
         self.entries: list[str] = []
+        self.trails: list[AuditTrail] = []
+        self.retention = Retention.KEEP
+        # What the source's folder must hold whenever the log is told of a release.
+        self.source = folder.parent / "source.mp4"
 
     def write(self) -> None:
         """Export takes every output it was handed, writes and closes it."""
@@ -104,6 +110,7 @@ class Play:
         for message, _ in heard:
             assert isinstance(message, Append)
             assert [path.name for path in self.folder.iterdir() if not path.name.startswith(".")] == []
+            assert self.source.read_bytes() == b"raw"
             self.entries.extend(message.entries)
             self.stage["audit"].say(Appended(index=7, digest="sha256:00"))
 
@@ -197,7 +204,9 @@ def run(play: Play, script: Iterator[None], *, items: int = 1, collected: bool =
         play.stage.enter()
         pod.await_ready()
         trail = AuditTrail(pod, LogFolder(root=play.folder, names=bytes(32)), "0", POLICY)
-        ran = AnonymizeRun(job, pod, trail, Director(play.stage, script), (DETECT,))
+        play.trails.append(trail)
+        retention = SourceRetention(play.retention, play.folder.parent / "store", "0", trail)
+        ran = AnonymizeRun(job, pod, trail, Director(play.stage, script), (DETECT,), retention)
         ran.run()
         for name, actor in play.stage.actors.items():
             if actor.status is None:
@@ -220,6 +229,19 @@ def test_what_all_vouch_for_is_released(play: Play) -> None:
     assert released["digest"] == ran.outputs[0].digest
     assert ran.outputs[0].audit_index == 7
     assert "out0" not in "".join(play.entries)
+
+
+@pytest.mark.parametrize("retention", Retention)
+def test_a_source_goes_after_its_release_and_the_log_is_told(play: Play, retention: Retention) -> None:
+    play.retention = retention
+    ran = run(play, play.honest())
+    stays = retention is Retention.KEEP
+    assert play.source.exists() is stays
+    assert (play.folder / "out0.mp4").read_bytes() == b"clean"
+    fate = {"keep": "kept", "delete": "deleted", "encrypt": "encrypted"}[retention]
+    assert [output.source_fate for output in ran.outputs] == [fate]
+    unsaid = [type(entry) for entry in play.trails[0]._unsaid]
+    assert unsaid == {"keep": [], "delete": [Deleted], "encrypt": [Deleted, Notice]}[retention]
 
 
 # Play -> the error that ends the job, and what its message says.
@@ -267,16 +289,20 @@ def _entry() -> Appended:
 def test_nothing_is_released(
     play: Play, script: Callable[[Play], Iterator[None]], error: type[VeilboxError], text: str
 ) -> None:
+    play.retention = Retention.DELETE
     with pytest.raises(error, match=text):
         run(play, script(play))
     assert names(play) == []
+    assert play.source.read_bytes() == b"raw"
 
 
 def test_a_name_taken_meanwhile_is_kept(play: Play) -> None:
+    play.retention = Retention.DELETE
     with pytest.raises(OutputError, match="File exists"):
         run(play, play.take_name())
     assert (play.folder / "out0.mp4").read_bytes() == b"mine"
     assert names(play) == ["out0.mp4"]
+    assert play.source.read_bytes() == b"raw"
 
 
 def test_a_death_after_the_release_takes_nothing_back(play: Play) -> None:

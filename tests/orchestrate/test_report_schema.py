@@ -58,6 +58,7 @@ def report() -> Report:
                 covered={},
                 lookahead=12,
                 audit_index=5,
+                source_fate="kept",
             ),
         ),
         failures=(SourceFailure(source="x", error="SourceCorrupt", message="m", exit_code=3),),

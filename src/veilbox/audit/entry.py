@@ -98,6 +98,7 @@ class PolicyApplied(Entry, frozen=True, kw_only=True, tag="policy"):
         style: How it is hidden.
         kept: What may stay besides pixels.
         names: Whether the log may hold file names.
+        sources: What becomes of sources, where they do not simply stay: `delete` or `encrypt`.
     """
 
     digest: DigestText
@@ -106,6 +107,7 @@ class PolicyApplied(Entry, frozen=True, kw_only=True, tag="policy"):
     style: Word
     kept: Annotated[tuple[Word, ...], _FEW] = ()
     names: bool = False
+    sources: Word | None = None
 
 
 class InputRead(Entry, frozen=True, kw_only=True, tag="input"):
@@ -179,12 +181,14 @@ class Decision(Entry, frozen=True, kw_only=True, tag="decision"):
         decision: What.
         by: The user id, `uid 1000`, not a name.
         digest: Of what was decided on.
+        of: The job whose material it was, where a later one carried it out.
     """
 
     item: Count
     decision: Word
     by: Word
     digest: DigestText | None = None
+    of: Word | None = None
 
 
 class Failed(Entry, frozen=True, kw_only=True, tag="failure"):
@@ -200,9 +204,15 @@ class Failed(Entry, frozen=True, kw_only=True, tag="failure"):
 
 
 class Notice(Entry, frozen=True, kw_only=True, tag="notice"):
-    """A warning that the policy wants on record, such as kept metadata."""
+    """Something that must be on record, such as kept metadata or a source that could not be deleted.
+
+    Attributes:
+        code: Which.
+        item: The source's number in the job, where it is about one.
+    """
 
     code: Word
+    item: Count | None = None
 
 
 class Deleted(Entry, frozen=True, kw_only=True, tag="deletion"):
@@ -211,10 +221,14 @@ class Deleted(Entry, frozen=True, kw_only=True, tag="deletion"):
     Attributes:
         what: `source`, `temporary`, `quarantine` or `key`.
         digest: Of what was deleted, or of what the key had encrypted.
+        item: The source's number in its job.
+        of: The job whose material it was, where a later one deleted it.
     """
 
     what: Word
     digest: DigestText
+    item: Count | None = None
+    of: Word | None = None
 
 
 class JobEnded(Entry, frozen=True, kw_only=True, tag="end"):

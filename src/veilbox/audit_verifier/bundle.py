@@ -54,7 +54,8 @@ def verify_bundle(data: bytes, key: PublicKey, *, files: Sequence[str] = ()) -> 
     bundle = _bundle(data)
     checkpoint = open_note(_text(bundle, "checkpoint").encode("utf-8", "replace"), key, f"{_WHERE}: checkpoint")
     entries = [_proved(one, checkpoint) for one in _list(bundle, "entries")]
-    jobs = {entry.get("job") for entry in entries}
+    # A later job's entry about this one's material says so in `of`.
+    jobs = {entry.get("of", entry.get("job")) for entry in entries}
     if len(jobs) != 1:
         raise LogError("entries of several jobs, or none", where=_WHERE)
     _check_policy(bundle.get("policy"), entries)

@@ -6,12 +6,16 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from veilbox.cli.policy_options import add_detection_options, add_redaction_options, policy_from
+from veilbox.cli.policy_options import add_detection_options, add_redaction_options, add_retention_option, policy_from
 from veilbox.cli.progress_bar import progress_for
 from veilbox.cli.summary import print_summary
 from veilbox.core.errors import OutputError, PartialFailure
 from veilbox.core.job import Job
+
+if TYPE_CHECKING:
+    from veilbox.orchestrate.report import Report
 
 _EPILOG = """\
 examples:
@@ -19,6 +23,7 @@ examples:
   veilbox anonymize photos/ -o hidden/ --style pixelate --cells 5
   veilbox anonymize talk.mov -o talk-hidden.mov --keep audio --encoder libx264 --preset veryfast --crf 20
   veilbox anonymize street.mp4 -o hidden.mp4 --isolation 3 --report report.json
+  veilbox anonymize inbox/ -o hidden/ --source encrypt
 
 With --json the report is printed on standard output (docs/reference/report.schema.json); in case of an error an object
 with the one key "error".
@@ -41,6 +46,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist already")
     add_detection_options(parser)
     add_redaction_options(parser)
+    add_retention_option(parser)
     told = parser.add_argument_group("what you are told")
     told.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON")
     told.add_argument("--json", action="store_true", help="print the report as JSON instead of a summary")
@@ -68,12 +74,31 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(document) + "\n")
     else:
         print_summary(report)
+    _tell_unkept(report)
     if report.failures:
         raise PartialFailure(
             f"{len(report.failures)} of {len(items)} sources gave no output",
             advice="See the messages above, or `failures` in the report",
         )
     return 0
+
+
+def _tell_unkept(report: Report) -> None:
+    """Say of each source that should have gone why it is still there.
+
+    Raises:
+        PartialFailure: There is one.
+    """
+    from veilbox.orchestrate.retention import unkept  # noqa: PLC0415
+
+    staying = unkept((output.source, output.source_fate) for output in report.outputs)
+    for error in staying:
+        sys.stderr.write(f"veilbox: {error}\n")
+    if staying:
+        raise PartialFailure(
+            f"{len(staying)} sources are still there",
+            advice="See the messages above, or `source_fate` in the report; every output was released",
+        )
 
 
 def _write_report(path: Path, document: dict[str, object]) -> None:

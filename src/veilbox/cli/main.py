@@ -11,10 +11,10 @@ from types import FrameType
 from typing import NoReturn
 
 import veilbox
-from veilbox.cli import anonymize, audit, detect, doctor, image, model
+from veilbox.cli import anonymize, audit, decrypt, detect, doctor, image, model, purge
 from veilbox.core.errors import Failure, Interrupted, PartialFailure, VeilboxError
 
-_COMMANDS = (anonymize, detect, doctor, image, model, audit)
+_COMMANDS = (anonymize, detect, doctor, image, model, audit, decrypt, purge)
 
 _EPILOG = """\
 example:

@@ -6,7 +6,18 @@ import argparse
 from typing import Any
 
 from veilbox.core.errors import UsageError
-from veilbox.core.policy import MAX_CELLS, Detection, Encoding, Keep, Policy, Redaction, Shape, Style, Tracking
+from veilbox.core.policy import (
+    MAX_CELLS,
+    Detection,
+    Encoding,
+    Keep,
+    Policy,
+    Redaction,
+    Retention,
+    Shape,
+    Style,
+    Tracking,
+)
 
 # Classes that the built-in models know.
 CLASSES = ("face", "plate")
@@ -67,6 +78,16 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
     encoding.add_argument("--crf", type=int, metavar="N", help="constant rate factor (default: 20 for libx264)")
 
 
+def add_retention_option(parser: argparse.ArgumentParser) -> None:
+    """What becomes of sources."""
+    parser.add_argument(
+        "--source",
+        choices=[*Retention],
+        help="what becomes of a source once its output is on stable storage under its name (default: keep); encrypt "
+        "leaves SOURCE.veilbox, opened by `veilbox decrypt` until `veilbox purge`",
+    )
+
+
 def policy_from(arguments: argparse.Namespace) -> Policy:
     """The policy that the options spell; options that were not given take the policy's defaults.
 
@@ -83,6 +104,7 @@ def policy_from(arguments: argparse.Namespace) -> Policy:
         encoding=Encoding(**_given(arguments, encoder=str, preset=str, crf=int)),
         keep=tuple(Keep(name) for name in dict.fromkeys(getattr(arguments, "keep", None) or ())),
         log_names=getattr(arguments, "log_names", False),
+        retention=Retention(getattr(arguments, "source", None) or Retention.KEEP),
         minimum_isolation=_level(arguments.isolation),
         **({} if arguments.deadline is None else {"deadline_s": arguments.deadline}),
     )

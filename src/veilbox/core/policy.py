@@ -39,6 +39,14 @@ class Keep(StrEnum):
     AUDIO = "audio"
 
 
+class Retention(StrEnum):
+    """What becomes of a source once its output is durable under its name."""
+
+    KEEP = "keep"
+    DELETE = "delete"
+    ENCRYPT = "encrypt"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Redaction:
     """How a region is hidden.
@@ -150,6 +158,7 @@ class Policy:
         deadline_s: Seconds without a sign of life after which a component counts as hung; while it starts it has at
             least ten, because importing takes a second of a processor that is its own.
         log_names: Whether the audit log may hold paths; else only their keyed digests.
+        retention: What becomes of sources whose outputs are durable.
     """
 
     redaction: Redaction = Redaction()
@@ -160,6 +169,7 @@ class Policy:
     minimum_isolation: int | None = None
     deadline_s: float = 30.0
     log_names: bool = False
+    retention: Retention = Retention.KEEP
 
     def __post_init__(self) -> None:
         if not 1 <= self.deadline_s <= 3600:

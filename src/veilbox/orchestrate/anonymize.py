@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,15 +21,17 @@ from veilbox.orchestrate.audit_log import open_log
 from veilbox.orchestrate.audit_trail import AUDIT, AuditTrail
 from veilbox.orchestrate.launcher import Launcher
 from veilbox.orchestrate.machine import engine
-from veilbox.orchestrate.plan import anonymize_plan, detectors
+from veilbox.orchestrate.models import chosen_models
+from veilbox.orchestrate.plan import anonymize_plan, detectors_of
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.release import AnonymizeRun
 from veilbox.orchestrate.report import LatencyMs, Metrics, Report, Throughput, report_digest_json
 from veilbox.orchestrate.report_parts import component_reports, peak_bytes, startup_figures
+from veilbox.orchestrate.retention import SourceRetention, check_sources
 from veilbox.seal.canary import planted
 
-_FIXED = ("ingest", "anonymize", "export", "audit")
+_FIXED = ("ingest", "anonymize", "export", "verify", "audit")
 
 
 def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
@@ -46,10 +49,10 @@ def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
         VeilboxError: The job ended; what was not released before does not exist.
     """
     began = time.monotonic()
+    check_sources(job.items, job.policy)
     progress.phase("admitting images")
-    names = (*_FIXED, *detectors(job.policy))
-    with engine(store, names) as machine:
-        plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus)
+    with engine(store, _FIXED, detect=partial(chosen_models, store, job)) as machine:
+        plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
         return run_plan(
             job,
             plan,
@@ -82,7 +85,8 @@ def run_plan(
         trail.begin(job, plan, admissions, runtime=launcher.runtime, kernel=os.uname().release)
         progress.phase("anonymizing")
         opened = time.monotonic()
-        run = AnonymizeRun(job, pod, trail, progress, detectors(job.policy))
+        retention = SourceRetention(job.policy.retention, log_root, job_id, trail)
+        run = AnonymizeRun(job, pod, trail, progress, detectors_of(plan), retention)
         try:
             run.run()
         except BaseException as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from veilbox.audit.checkpoint import MAX_NOTE_BYTES, last_note
-from veilbox.audit.entry import AnyEntry, PolicyApplied, decode_entry
+from veilbox.audit.entry import AnyEntry, Decision, Deleted, PolicyApplied, decode_entry
 from veilbox.audit.files import DescriptorFile
 from veilbox.audit.merkle import inclusion_proof
 from veilbox.audit.statement import base64_hashes
@@ -37,6 +37,12 @@ class Line:
     def entry(self) -> AnyEntry:
         """The entry's values."""
         return decode_entry(self.data)
+
+    @property
+    def of(self) -> str | None:
+        """The earlier job whose material the entry is about."""
+        entry = self.entry
+        return entry.of if isinstance(entry, Deleted | Decision) else None
 
 
 class LogReader:
@@ -110,17 +116,18 @@ class LogReader:
         return found
 
     def job(self, name: str) -> list[Line]:
-        """A job's entries.
+        """A job's entries, and those of later jobs that tell what became of its material.
 
         Raises:
             UsageError: The log has none.
         """
         first, last = self._range(name)
-        mark = f'"job":{json.dumps(name)}'.encode()
-        found = [line for line in self.lines(first, last) if mark in line.data and line.entry.job == name]
+        marks = (f'"job":{json.dumps(name)}'.encode(), f'"of":{json.dumps(name)}'.encode())
+        found = [line for line in self.lines(first, last) if marks[0] in line.data and line.entry.job == name]
         if not found:
             raise UsageError("no such job in the log", where=str(self._root), actual=name)
-        return found
+        later = [line for line in self.lines(found[-1].index + 1) if marks[1] in line.data and line.of == name]
+        return found + later
 
     def _range(self, name: str) -> tuple[int, int | None]:
         """Where a job's entries lie, as its attestation says; everywhere if it has none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +19,15 @@ import msgspec
 import veilbox
 from veilbox.audit.entry import (
     AnyEntry,
+    Decision,
+    Deleted,
     Failed,
     ImagesAdmitted,
     InputRead,
     IsolationMeasured,
     JobAccepted,
     JobEnded,
+    Notice,
     PolicyApplied,
     Released,
     encode_entry,
@@ -33,7 +37,7 @@ from veilbox.core.digest import Digest
 from veilbox.core.errors import ProtocolError, VeilboxError, printable
 from veilbox.core.job import Job
 from veilbox.core.plan import Plan
-from veilbox.core.policy import Policy
+from veilbox.core.policy import Policy, Retention
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import LogFolder
 from veilbox.orchestrate.pod import Pod
@@ -45,6 +49,8 @@ AUDIT = "audit"
 _BATCH = 200
 # What a job that failed waits for its last entry; the log answers within milliseconds, or is what failed.
 _LAST_WORD_S = 2.0
+# Asked before this process enters its namespaces, where everybody is root.
+_USER = os.getuid()
 
 
 class AuditTrail:
@@ -64,6 +70,7 @@ class AuditTrail:
         self._policy = policy
         self._key = ""
         self._outstanding = 0
+        self._unsaid: list[AnyEntry] = []
 
     def begin(self, job: Job, plan: Plan, admissions: Mapping[str, Admission], *, runtime: str, kernel: str) -> None:
         """Hand the log down and have it know of the job before any source is opened.
@@ -109,6 +116,7 @@ class AuditTrail:
                 style=policy.redaction.style,
                 kept=tuple(policy.keep),
                 names=policy.log_names,
+                sources=None if policy.retention is Retention.KEEP else policy.retention,
             ),
             IsolationMeasured(
                 **now,
@@ -119,11 +127,40 @@ class AuditTrail:
             ),
         ]
 
+    def deleted(self, what: str, digest: str, *, item: int | None = None, of: str | None = None) -> None:
+        """Have a deletion logged with the next entries: it has happened, and nothing may wait for the log now."""
+        self._unsaid.append(Deleted(job=self._job_id, time=moment(), what=what, digest=digest, item=item, of=of))
+
+    def notice(self, code: str, *, item: int | None = None) -> None:
+        """Likewise something that must be on record."""
+        self._unsaid.append(Notice(job=self._job_id, time=moment(), code=code, item=item))
+
+    def decided(self, decision: str, item: int, *, digest: str | None = None, of: str | None = None) -> None:
+        """Likewise what the person decided who runs this process."""
+        by = f"uid {_USER}"
+        entry = Decision(job=self._job_id, time=moment(), item=item, decision=decision, by=by, digest=digest, of=of)
+        self._unsaid.append(entry)
+
+    def _said(self) -> list[AnyEntry]:
+        unsaid, self._unsaid = self._unsaid, []
+        return unsaid
+
+    def flush(self) -> None:
+        """Wait until everything noted so far is durable.
+
+        Raises:
+            ProtocolError: The component does not append.
+        """
+        for batch in _batches(self._said()):
+            if not isinstance(self._pod.ask(AUDIT, Append(entries=_texts(batch))), Appended):
+                raise ProtocolError("does not append", where=AUDIT)
+
     def vouch(self, item: int, output: Output, source: SourceDigest) -> None:
         """Send the entries of an input and its output; `answered` takes note that they are durable."""
         digest = source.result()
         now = {"job": self._job_id, "time": moment()}
         entries: list[AnyEntry] = [
+            *self._said(),
             InputRead(
                 **now,
                 item=item,
@@ -158,27 +195,28 @@ class AuditTrail:
         self._outstanding -= 1
 
     def end(
-        self, outputs: Sequence[Output], failures: Sequence[tuple[int, SourceFailure]], report: bytes
+        self, outputs: Sequence[Output], failures: Sequence[tuple[int, SourceFailure]], report: bytes | None
     ) -> AuditReference | None:
         """Tell the log how the job ended, have the end proved and the job attested.
 
         Args:
             outputs: What was released.
             failures: Item and error.
-            report: The report's canonical JSON without its `audit` field.
+            report: The report's canonical JSON without its `audit` field; None where there is no report.
 
         Returns:
             None if the component was lost: what was released is in the log, but neither its end nor a proof.
         """
         now = {"job": self._job_id, "time": moment()}
-        entries: list[AnyEntry] = [Failed(**now, item=item, error=failure.error) for item, failure in failures]
+        entries = self._said()
+        entries.extend(Failed(**now, item=item, error=failure.error) for item, failure in failures)
         entries.append(
             JobEnded(
                 **now,
                 outcome="partial" if failures else "done",
                 released=len(outputs),
                 failed=len(failures),
-                report=str(Digest.of(report)),
+                report=None if report is None else str(Digest.of(report)),
             )
         )
         for batch in _batches(entries):
@@ -208,7 +246,7 @@ class AuditTrail:
             released: Outputs that have their names already.
         """
         component = error.where if isinstance(error, VeilboxError) and error.where in self._pod.members else None
-        entry = JobEnded(
+        end = JobEnded(
             job=self._job_id,
             time=moment(),
             outcome="failed",
@@ -219,8 +257,10 @@ class AuditTrail:
         )
         with contextlib.suppress(VeilboxError, OSError, ValueError):
             control = self._pod.members[AUDIT].launched.control
-            control.send(Append(entries=_texts([entry])))
-            self._await_answers(self._outstanding + 1)
+            batches = [_texts(batch) for batch in _batches([*self._said(), end])]
+            for batch in batches:
+                control.send(Append(entries=batch))
+            self._await_answers(self._outstanding + len(batches))
 
     def _await_answers(self, count: int) -> None:
         control = self._pod.members[AUDIT].launched.control

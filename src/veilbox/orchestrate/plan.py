@@ -109,6 +109,11 @@ def audit_plan(programs: Mapping[str, Program], *, cpus: int) -> Plan:
     return _plan(("audit",), (), (), programs, cpus)
 
 
+def audit_plan(programs: Mapping[str, Program], *, cpus: int) -> Plan:
+    """The pod that is told of what no job does: audit alone."""
+    return _plan(("audit",), (), (), programs, cpus)
+
+
 def _plan(
     names: Sequence[str],
     volumes: tuple[Volume, ...],

@@ -16,6 +16,7 @@ from veilbox.orchestrate.audit_trail import AuditTrail
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.report import Output, SourceFailure
+from veilbox.orchestrate.retention import Fate, HeldSource, SourceRetention
 from veilbox.orchestrate.source import open_source_file
 from veilbox.orchestrate.source_digest import SourceDigest
 from veilbox.orchestrate.staging import StagedOutput
@@ -39,6 +40,7 @@ class _Open:
     item: Item
     staged: StagedOutput
     source: SourceDigest
+    held: HeldSource | None = None
     started: ItemStarted | None = None
     done: dict[str, ItemDone] = field(default_factory=dict)
     output: Output | None = None
@@ -48,6 +50,13 @@ class _Open:
         """Leave nothing of the output, and read no further in the source."""
         self.staged.discard()
         self.source.stop()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Hold the source no longer; safe to call twice."""
+        if self.held is not None:
+            self.held.close()
+            self.held = None
 
 
 class AnonymizeRun:
@@ -59,9 +68,19 @@ class AnonymizeRun:
         trail: The audit log's ear.
         progress: Told of every step.
         detectors: Names of the pod's detect components.
+        retention: What becomes of sources.
     """
 
-    def __init__(self, job: Job, pod: Pod, trail: AuditTrail, progress: Progress, detectors: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        pod: Pod,
+        trail: AuditTrail,
+        progress: Progress,
+        detectors: tuple[str, ...],
+        retention: SourceRetention,
+    ) -> None:
+        self._retention = retention
         self._job = job
         self._pod = pod
         self._trail = trail
@@ -116,6 +135,7 @@ class AnonymizeRun:
         with open_source_file(item.source, item.name) as source:
             staged = StagedOutput.create(item.output, replace=self._job.replace)
             self._open[number] = _Open(item, staged, SourceDigest(source.fd, item.name))
+            self._open[number].held = self._retention.hold(item.source, source.fd)
             self.input_bytes += source.size
             self._pod.send("export", OpenItem(item=number, suffix=item.suffix), [staged.fd])
             opening = OpenItem(item=number, suffix=item.suffix, analysis_stride=self._stride)
@@ -200,12 +220,15 @@ class AnonymizeRun:
         try:
             opened.staged.release()
         except _ITEM_FAULTS as error:
+            opened.let_go()
             self._fail(number, opened.item, error)
             return
         export = opened.done["export"]
         self.latency_us.merge(opened.latency_us)
         self.first_frame_ns = self.first_frame_ns or export.first_frame_ns
-        self.outputs.append(replace(opened.output, audit_index=message.index))
+        fate = self._retention.settle(opened.held, number, opened.source.result())
+        opened.let_go()
+        self.outputs.append(replace(opened.output, audit_index=message.index, source_fate=fate))
         self._progress.done(number)
 
 
@@ -236,4 +259,5 @@ def _checked_output(opened: _Open, classes: frozenset[str]) -> Output:
         covered=redacted.covered,
         lookahead=redacted.lookahead,
         audit_index=0,  # known once the entry is durable
+        source_fate=Fate.KEPT,  # likewise
     )

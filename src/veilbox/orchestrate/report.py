@@ -29,6 +29,8 @@ class Output:
         covered: Boxes by what put them there: detected, interpolated, extended.
         lookahead: Frames that waited for what follows; less than the policy's where large frames left no room.
         audit_index: Index of the audit log's entry that vouches for the output.
+        source_fate: What became of the source: kept, deleted, encrypted; or why it stayed although it should have
+            gone: changed, linked, refused.
     """
 
     source: str
@@ -43,6 +45,7 @@ class Output:
     covered: dict[str, int]
     lookahead: int
     audit_index: int
+    source_fate: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
