@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,8 +20,7 @@ from veilbox.orchestrate.audit_log import open_log
 from veilbox.orchestrate.audit_trail import AUDIT, AuditTrail
 from veilbox.orchestrate.launcher import Launcher
 from veilbox.orchestrate.machine import engine
-from veilbox.orchestrate.models import chosen_models
-from veilbox.orchestrate.plan import anonymize_plan, detectors_of
+from veilbox.orchestrate.plan import anonymize_plan, detectors
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.release import AnonymizeRun
@@ -31,7 +29,7 @@ from veilbox.orchestrate.report_parts import component_reports, peak_bytes, star
 from veilbox.orchestrate.retention import SourceRetention, check_sources
 from veilbox.seal.canary import planted
 
-_FIXED = ("ingest", "anonymize", "export", "verify", "audit")
+_FIXED = ("ingest", "anonymize", "export", "audit")
 
 
 def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
@@ -51,8 +49,9 @@ def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
     began = time.monotonic()
     check_sources(job.items, job.policy)
     progress.phase("admitting images")
-    with engine(store, _FIXED, detect=partial(chosen_models, store, job)) as machine:
-        plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
+    names = (*_FIXED, *detectors(job.policy))
+    with engine(store, names) as machine:
+        plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus)
         return run_plan(
             job,
             plan,
@@ -86,7 +85,7 @@ def run_plan(
         progress.phase("anonymizing")
         opened = time.monotonic()
         retention = SourceRetention(job.policy.retention, log_root, job_id, trail)
-        run = AnonymizeRun(job, pod, trail, progress, detectors_of(plan), retention)
+        run = AnonymizeRun(job, pod, trail, progress, detectors(job.policy), retention)
         try:
             run.run()
         except BaseException as error:

@@ -105,11 +105,6 @@ def detect_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int) -
 
 
 def audit_plan(programs: Mapping[str, Program], *, cpus: int) -> Plan:
-    """audit alone, to be told of what no job does."""
-    return _plan(("audit",), (), (), programs, cpus)
-
-
-def audit_plan(programs: Mapping[str, Program], *, cpus: int) -> Plan:
     """The pod that is told of what no job does: audit alone."""
     return _plan(("audit",), (), (), programs, cpus)
 
