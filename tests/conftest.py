@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.runtime.facts import machine_facts
@@ -18,6 +19,10 @@ from veilbox.orchestrate.image_facts import image_fact
 
 CHECKOUT = Path(__file__).parents[1]
 SHARED = CHECKOUT.parent / "shared" / "data"
+
+# An example's time on a shared machine says nothing about the code: hypothesis's own limit of 200 ms failed tests.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _PROMISES = ("sealed", "footage", "registry", "cosign")
 

@@ -117,18 +117,20 @@ def _file_mode(name: str, executables: Sequence[str]) -> int:
 def inner_link(name: str, target: str) -> str:
     """A symbolic link's target if it stays inside the image whatever folder the image is mounted at.
 
+    It may climb only at its beginning, where it climbs through folders of this very layer. After a name it may not:
+    that name may be a link itself, and what is above its target is not what is above the name (of a `d`
+    in the root that points at `.`, `d/..` is outside, although the text is not).
+
     Args:
         name: The link's own path, relative to the image's root.
         target: Where it points.
 
     Raises:
-        ImageError: The target is empty, absolute, or climbs above the root.
+        ImageError: The target is empty, absolute, climbs above the root, or climbs after a name.
     """
-    depth = name.count("/")
-    for part in target.split("/"):
-        depth += -1 if part == ".." else part not in {"", "."}
-        if depth < 0:
-            break
-    if not target or target.startswith("/") or depth < 0 or len(os.fsencode(target)) >= _PATH_MAX:
+    parts = [part for part in target.split("/") if part not in {"", "."}]
+    climbs = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
+    inside = climbs <= name.count("/") and ".." not in parts[climbs:]
+    if not target or target.startswith("/") or not inside or len(os.fsencode(target)) >= _PATH_MAX:
         raise ImageError("symbolic link leaves the image", where=name, actual=target)
     return target
