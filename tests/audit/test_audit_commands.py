@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 from job_workshop import talking
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError as EnvelopeError
+from securesystemslib.signer._key import SSlibKey
+from sigstore.dsse import Statement
 
 from veilbox.audit.entry import (
     AnyEntry,
@@ -29,6 +35,7 @@ from veilbox.orchestrate.audit_log import open_log
 from veilbox.orchestrate.audit_trail import canonical
 
 OUTPUT = b"clean"
+SBOM = b'{"bomFormat": "CycloneDX"}'
 REPORT = {"veilbox": "1", "metrics": {"fps": 1e-7, "wall_s": 12.5}, "outputs": [{"source": "straße\udc80.mp4"}]}
 
 
@@ -40,7 +47,7 @@ def entries(job: str, source: str, policy: str) -> list[AnyEntry]:
     now: dict[str, Any] = {"job": job, "time": "2026-11-24T04:16:00.000Z"}
     return [
         JobAccepted(**now, veilbox="1", items=2, skipped=0),
-        ImagesAdmitted(**now, images={"ingest": digest(b"image")}, models={}),
+        ImagesAdmitted(**now, images={"ingest": digest(b"image")}, models={}, sboms={"ingest": digest(SBOM)}),
         PolicyApplied(**now, digest=policy, classes=("face",), style="solid"),
         InputRead(**now, item=0, digest=digest(b"raw"), bytes=3, name=source),
         Released(
@@ -72,6 +79,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             assert isinstance(opened, LogOpened)
             folder.publish(opened.key)
             policy = str(folder.keep_policy(canonical(Policy())))
+            folder.keep_sbom(SBOM)
             texts = tuple(encode_entry(one).decode() for one in entries(job, folder.keyed("street.mp4"), policy))
             assert isinstance(talk.ask(Append(entries=texts)), Appended)
             with folder.attestation(job) as fd:
@@ -181,6 +189,25 @@ def test_a_bundle_holds_what_an_auditor_asks_for(bundle: Path) -> None:
     assert [json.loads(one["line"])["type"] for one in held["entries"]][1] == "images"
     assert held["envelope"]["payloadType"] == "application/vnd.in-toto+json"
     assert held["report"]["veilbox"] == "1"
+    assert held["sboms"] == {digest(SBOM): SBOM.decode()}
+    predicate = json.loads(base64.b64decode(held["envelope"]["payload"]))["predicate"]
+    assert predicate["images"] == {"ingest": digest(b"image")}
+    assert predicate["sboms"] == {"ingest": digest(SBOM)}
+
+
+def test_others_verify_the_exported_envelope(bundle: Path, key: str, tmp_path: Path) -> None:
+    path = tmp_path / "envelope.json"
+    assert main(["audit", "export", "bbbb0000", "-o", str(tmp_path / "again.json"), "--envelope", str(path)]) == 0
+    envelope = json.loads(path.read_text())
+    assert envelope == json.loads(bundle.read_text())["envelope"]
+    identity, raw = key.split("+")[1], base64.b64decode(key.split("+", 2)[2])[1:]
+    other = SSlibKey(identity, "ed25519", "ed25519", {"public": raw.hex()})
+    assert Envelope.from_dict(deepcopy(envelope)).verify([other], 1)
+    (subject,) = Statement(base64.b64decode(envelope["payload"]))._inner.subjects
+    assert f"sha256:{subject.digest.root['sha256']}" == digest(OUTPUT)
+    envelope["payload"] = base64.b64encode(b"{}").decode()
+    with pytest.raises(EnvelopeError):
+        Envelope.from_dict(envelope).verify([other], 1)
 
 
 def _line(bundle: Any, number: int, old: str, new: str) -> None:
@@ -199,6 +226,10 @@ FORGED: dict[str, Callable[[Any], object]] = {
     "the checkpoint": lambda bundle: bundle.update(checkpoint=bundle["checkpoint"].replace("\n14\n", "\n15\n")),
     "the policy": lambda bundle: bundle["policy"].update(keep=["audio"]),
     "the report": lambda bundle: bundle["report"].update(veilbox="2"),
+    "an SBOM": lambda bundle: bundle["sboms"].update({digest(SBOM): "{}"}),
+    "another SBOM": lambda bundle: bundle["sboms"].update({digest(b"x"): "x"}),
+    "an SBOM of numbers": lambda bundle: bundle["sboms"].update({digest(SBOM): 1}),
+    "SBOMs of words": lambda bundle: bundle.update(sboms="good"),
     "a report of words": lambda bundle: bundle.update(report="good"),
     "the statement": lambda bundle: bundle["envelope"].update(payload="e30="),
     "the signature": lambda bundle: bundle["envelope"]["signatures"].clear(),

@@ -63,6 +63,7 @@ class ImagesAdmitted(Entry, frozen=True, kw_only=True, tag="images"):
 
     Attributes:
         signers: Ids of the keys whose signatures counted.
+        sboms: Digests of the images' SBOMs.
         trust_policy: The digest of the policy by which the images were judged.
     """
 
@@ -70,6 +71,7 @@ class ImagesAdmitted(Entry, frozen=True, kw_only=True, tag="images"):
     models: Annotated[dict[Word, DigestText], _FEW]
     signers: Annotated[dict[Word, Annotated[tuple[DigestText, ...], _FEW]], _FEW] = {}
     trust_policy: DigestText | None = None
+    sboms: Annotated[dict[Word, DigestText], _FEW] = {}
 
 
 class IsolationMeasured(Entry, frozen=True, kw_only=True, tag="isolation"):

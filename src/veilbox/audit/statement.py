@@ -41,7 +41,7 @@ class Told:
             case JobAccepted():
                 self.facts |= {"job": entry.job, "accepted": entry.time, "veilbox": entry.veilbox}
             case ImagesAdmitted():
-                self.facts |= {"images": entry.images, "models": entry.models}
+                self.facts |= {"images": entry.images, "models": entry.models, "sboms": entry.sboms}
             case IsolationMeasured():
                 self.facts["isolation"] = entry.levels
             case PolicyApplied():

@@ -59,6 +59,7 @@ def verify_bundle(data: bytes, key: PublicKey, *, files: Sequence[str] = ()) -> 
     if len(jobs) != 1:
         raise LogError("entries of several jobs, or none", where=_WHERE)
     _check_policy(bundle.get("policy"), entries)
+    _check_sboms(bundle.get("sboms"), entries)
     _check_report(bundle.get("report"), entries)
     outputs = tuple(str(entry.get("digest")) for entry in entries if entry.get("type") == "release")
     envelope = bundle.get("envelope")
@@ -103,6 +104,22 @@ def _check_policy(policy: Any, entries: Sequence[Mapping[str, Any]]) -> None:
         _check_digest(
             "policy", _canonical(policy), [one.get("digest") for one in entries if one.get("type") == "policy"]
         )
+
+
+def _check_sboms(sboms: Any, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Every SBOM is one that the job's images had, byte by byte; one that was not kept is null."""
+    if sboms is None:
+        return
+    if not isinstance(sboms, dict):
+        raise LogError("not SBOMs by their digests", where=_WHERE)
+    images = [entry.get("sboms") for entry in entries if entry.get("type") == "images"]
+    known = [digest for one in images if isinstance(one, dict) for digest in one.values()]
+    for digest, text in sboms.items():
+        content = text.encode("utf-8", "replace") if isinstance(text, str) else b""
+        if text is not None and digest in known:
+            _check_digest("SBOM", content, [digest])
+        elif digest not in known:
+            raise LogError("an SBOM of no image of the job", where=_WHERE, actual=str(digest))
 
 
 def _check_report(report: Any, entries: Sequence[Mapping[str, Any]]) -> None:

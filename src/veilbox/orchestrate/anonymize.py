@@ -18,6 +18,7 @@ from veilbox.oci.image.store import ImageStore
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import open_log
 from veilbox.orchestrate.audit_trail import AUDIT, AuditTrail
+from veilbox.orchestrate.image_sboms import image_sboms
 from veilbox.orchestrate.launcher import Launcher
 from veilbox.orchestrate.machine import engine
 from veilbox.orchestrate.plan import anonymize_plan, detectors
@@ -61,6 +62,7 @@ def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
             job_id=machine.job_id,
             began=began,
             admissions=machine.admissions,
+            sboms=image_sboms(store, machine.images),
         )
 
 
@@ -74,6 +76,7 @@ def run_plan(
     job_id: str,
     began: float,
     admissions: Mapping[str, Admission] = MappingProxyType({}),
+    sboms: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Report:
     """Run an anonymising plan with any launcher; `anonymize` is this with containers and their images' admissions."""
     progress.phase("starting containers")
@@ -81,7 +84,7 @@ def run_plan(
         pod.await_ready()
         ready_ns = time.monotonic_ns()
         trail = AuditTrail(pod, log, job_id, job.policy)
-        trail.begin(job, plan, admissions, runtime=launcher.runtime, kernel=os.uname().release)
+        trail.begin(job, plan, admissions, runtime=launcher.runtime, kernel=os.uname().release, sboms=sboms)
         progress.phase("anonymizing")
         opened = time.monotonic()
         retention = SourceRetention(job.policy.retention, log_root, job_id, trail)

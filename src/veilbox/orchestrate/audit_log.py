@@ -10,6 +10,7 @@ down. It never reads the private key.
     audit/key.pub                     the public key
     audit/names.key                   the secret of the keyed digests of file names
     audit/policies/<digest>.json      what the policy digests of entries stand for
+    audit/sboms/<digest>.json         likewise the SBOMs of the images (CycloneDX)
     audit/attestations/<job>.json     a DSSE envelope for each job that released something
 """
 
@@ -82,12 +83,19 @@ class LogFolder:
 
     def keep_policy(self, policy: bytes) -> Digest:
         """Keep a policy's canonical JSON under its digest."""
-        digest = Digest.of(policy)
-        path = self.root / "policies" / f"{digest.hex}.json"
+        return self._keep("policies", policy)
+
+    def keep_sbom(self, sbom: bytes) -> Digest:
+        """Keep an image's SBOM under its digest."""
+        return self._keep("sboms", sbom)
+
+    def _keep(self, folder: str, content: bytes) -> Digest:
+        digest = Digest.of(content)
+        path = self.root / folder / f"{digest.hex}.json"
         with _writing(path):
             path.parent.mkdir(mode=0o700, exist_ok=True)
             if not path.exists():
-                _write_whole(path, policy)
+                _write_whole(path, content)
         return digest
 
     @contextmanager

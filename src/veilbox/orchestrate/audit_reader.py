@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from veilbox.audit.checkpoint import MAX_NOTE_BYTES, last_note
-from veilbox.audit.entry import AnyEntry, Decision, Deleted, PolicyApplied, decode_entry
+from veilbox.audit.entry import AnyEntry, Decision, Deleted, ImagesAdmitted, PolicyApplied, decode_entry
 from veilbox.audit.files import DescriptorFile
 from veilbox.audit.merkle import inclusion_proof
 from veilbox.audit.statement import base64_hashes
@@ -145,6 +145,11 @@ class LogReader:
         """What a policy digest stands for, if it was kept."""
         return _read_json(self._root / "policies" / f"{digest.removeprefix('sha256:')}.json")
 
+    def sbom(self, digest: str) -> str | None:
+        """An image's SBOM, if it was kept."""
+        path = self._root / "sboms" / f"{digest.removeprefix('sha256:')}.json"
+        return path.read_text("utf-8") if path.is_file() else None
+
     @property
     def key(self) -> str:
         """The public key that lies beside the log."""
@@ -167,12 +172,14 @@ class LogReader:
         return base64_hashes(inclusion_proof(self._tree.node, index, self.size))
 
     def job_bundle(self, name: str, report: Any = None) -> dict[str, Any]:
-        """A job's bundle: entries, proofs, checkpoint, policy, image digests (in the entries), attestation, report."""
+        """A job's bundle: entries, proofs, checkpoint, policy, image digests and SBOMs, attestation, report."""
         lines = self.job(name)
         bundle = self.bundle(lines)
         for entry in (line.entry for line in lines):
             if isinstance(entry, PolicyApplied):
                 bundle["policy"] = self.policy(entry.digest)
+            if isinstance(entry, ImagesAdmitted):
+                bundle["sboms"] = {digest: self.sbom(digest) for digest in entry.sboms.values()}
         return bundle | {"envelope": self.attestation(name), "report": report}
 
 

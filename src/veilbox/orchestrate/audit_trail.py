@@ -13,6 +13,7 @@ import select
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import msgspec
 
@@ -72,8 +73,25 @@ class AuditTrail:
         self._outstanding = 0
         self._unsaid: list[AnyEntry] = []
 
-    def begin(self, job: Job, plan: Plan, admissions: Mapping[str, Admission], *, runtime: str, kernel: str) -> None:
+    def begin(
+        self,
+        job: Job,
+        plan: Plan,
+        admissions: Mapping[str, Admission],
+        *,
+        runtime: str,
+        kernel: str,
+        sboms: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
         """Hand the log down and have it know of the job before any source is opened.
+
+        Args:
+            job: The request.
+            plan: What runs.
+            admissions: Why each image was let in.
+            runtime: What runs the containers.
+            kernel: The host's.
+            sboms: Of the images, by component; kept beside the log.
 
         Raises:
             LogError: The log is not what its key signed.
@@ -85,12 +103,19 @@ class AuditTrail:
             raise ProtocolError("does not open the log", where=AUDIT)
         self._folder.publish(opened.key)
         self._key = opened.key
-        entries = self._first_entries(job, plan, admissions, runtime, kernel)
+        kept = {name: str(self._folder.keep_sbom(sbom)) for name, sbom in sboms.items()}
+        entries = self._first_entries(job, plan, admissions, runtime, kernel, kept)
         if not isinstance(self._pod.ask(AUDIT, Append(entries=_texts(entries))), Appended):
             raise ProtocolError("does not append", where=AUDIT)
 
     def _first_entries(
-        self, job: Job, plan: Plan, admissions: Mapping[str, Admission], runtime: str, kernel: str
+        self,
+        job: Job,
+        plan: Plan,
+        admissions: Mapping[str, Admission],
+        runtime: str,
+        kernel: str,
+        sboms: dict[str, str],
     ) -> list[AnyEntry]:
         members = self._pod.members
         measured = {name: member.measured for name, member in members.items()}
@@ -107,6 +132,7 @@ class AuditTrail:
                 },
                 signers={name: tuple(map(str, one.keys)) for name, one in admissions.items() if one.keys},
                 trust_policy=next((str(one.policy) for one in admissions.values()), None),
+                sboms=sboms,
             ),
             PolicyApplied(
                 **now,
