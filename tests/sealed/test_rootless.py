@@ -70,7 +70,7 @@ def user(sealed: None) -> Iterator[User]:
         home.chmod(0o755)
         _copy_packages(home / "packages")
         store = ImageStore.default().root
-        for part in ("layout", "layers"):
+        for part in ("layout", "layers", "trust"):
             shutil.copytree(store / part, home / "store" / part, symlinks=True)
         subprocess.run(["chown", "-R", f"{name}:{name}", home], check=True)
         yield User(name, home, python)
