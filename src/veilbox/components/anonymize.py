@@ -22,7 +22,7 @@ from veilbox.core.errors import ProtocolError
 from veilbox.core.frame import FrameLayout
 from veilbox.core.policy import Keep, Policy, Tracking
 from veilbox.core.regions import Origin, Regions
-from veilbox.core.stream import AnalysisView, StreamInfo
+from veilbox.core.stream import AnalysisView, Kind, StreamInfo
 from veilbox.transport.consumer import FrameView, RingConsumer
 from veilbox.transport.info import decode_info, encode_info
 from veilbox.transport.messages import ANALYSED, End, Start
@@ -58,7 +58,13 @@ class Item:
         self.view: AnalysisView = view
         self.layout: FrameLayout = self.info.layout
         self.tracking = bounded(policy.tracking, start.slots)
-        self.tracker = Tracker(self.tracking, width=self.info.width, height=self.info.height, thresholds=thresholds)
+        self.tracker = Tracker(
+            self.tracking,
+            width=self.info.width,
+            height=self.info.height,
+            thresholds=thresholds,
+            film=self.info.kind is Kind.FILM,
+        )
         self.unpushed: OrderedDict[int, FrameView] = OrderedDict()
         self.held: dict[int, FrameView] = {}
         self.covered = dict.fromkeys(Origin, 0)
@@ -232,6 +238,7 @@ class _Anonymize:
                 counts={self._boxes.label(index): count for index, count in item.tracker.tracks.items()},
                 covered={origin.name.lower(): count for origin, count in item.covered.items()},
                 lookahead=item.tracking.lookahead,
+                exposure=item.tracker.exposure(self._boxes.label),
             )
         )
         self._item = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from veilbox.core.errors import Failure
+from veilbox.core.exposure import Exposure
 from veilbox.core.isolation import Gate
 from veilbox.core.policy import Policy
 from veilbox.core.stream import Kind
@@ -177,6 +178,7 @@ class ItemDone:
         covered: For anonymize, boxes by origin: detected, interpolated, extended.
         lookahead: For anonymize, the frames that could wait for what follows; fewer than the policy's where the ring
             holds fewer frames of this size.
+        exposure: For anonymize, by what each track was covered.
         latency_us: For export, a packed `metrics.Histogram` of microseconds from the end of a frame's decoding to its
             hand-over to the encoder.
         first_frame_ns: For export, CLOCK_MONOTONIC when the item's first frame went to the encoder; 0 if none.
@@ -187,6 +189,7 @@ class ItemDone:
     counts: dict[str, int] = field(default_factory=dict)
     covered: dict[str, int] = field(default_factory=dict)
     lookahead: int = 0
+    exposure: Exposure | None = None
     latency_us: tuple[tuple[int, int], ...] = ()
     first_frame_ns: int = 0
 

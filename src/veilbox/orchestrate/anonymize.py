@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ from types import MappingProxyType
 import veilbox
 from veilbox.core.job import Job
 from veilbox.core.plan import Plan
-from veilbox.metrics.histogram import Histogram
+from veilbox.metrics.histogram import Histogram, middle
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import open_log
@@ -136,7 +137,9 @@ def _metrics(
     return Metrics(
         fps=frames / seconds,
         wall_s=wall_s,
-        latency_ms=LatencyMs(**{name: _ms(latency, q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}),
+        latency_ms=LatencyMs(
+            p50=_ms(latency, 0.5), p95=_ms(latency, 0.95), p99=_ms(latency, 0.99), histogram=_octaves(latency)
+        ),
         throughput=Throughput(
             input_bytes_per_s=run.input_bytes / seconds,
             output_bytes_per_s=sum(output.bytes for output in run.outputs) / seconds,
@@ -147,6 +150,14 @@ def _metrics(
         first_clean_frame_ms=first_ms,
         memory_peak_bytes=peak,
     )
+
+
+def _octaves(latency: Histogram) -> tuple[tuple[float, int], ...]:
+    """Frames by latency in quarters of an octave: upper end in milliseconds, and how many."""
+    parts: Counter[int] = Counter()
+    for index, times in latency.packed():
+        parts[math.ceil(4 * math.log2(max(middle(index), 1)))] += times
+    return tuple((round(2 ** (part / 4) / 1000, 3), times) for part, times in sorted(parts.items()))
 
 
 def _ms(latency: Histogram, q: float) -> float:

@@ -244,7 +244,8 @@ def _checked_output(opened: _Open, classes: frozenset[str]) -> Output:
     opened.staged.sync()
     redacted = opened.done["anonymize"]
     # These words come from where pixels are seen, and go into the report and the log: only known ones pass.
-    if not (redacted.counts.keys() <= classes and redacted.covered.keys() <= _ORIGINS):
+    named = redacted.counts.keys() | (redacted.exposure.labels if redacted.exposure else set())
+    if not (named <= classes and redacted.covered.keys() <= _ORIGINS):
         raise ProtocolError("statistics with unknown words", where="anonymize")
     return Output(
         source=opened.item.name,
@@ -258,6 +259,7 @@ def _checked_output(opened: _Open, classes: frozenset[str]) -> Output:
         counts=redacted.counts,
         covered=redacted.covered,
         lookahead=redacted.lookahead,
+        exposure=redacted.exposure,
         audit_index=0,  # known once the entry is durable
         source_fate=Fate.KEPT,  # likewise
     )

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from veilbox.core.errors import VeilboxError
+from veilbox.core.exposure import Exposure
 from veilbox.core.isolation import Gate, Measured
 from veilbox.core.policy import Policy
 from veilbox.oci.trust.verify import Admission
@@ -29,6 +30,7 @@ class Output:
         covered: Boxes by what put them there: detected, interpolated, extended.
         lookahead: Frames that waited for what follows; less than the policy's where large frames left no room.
         audit_index: Index of the audit log's entry that vouches for the output.
+        exposure: By what each track was covered; null where nobody told.
         source_fate: What became of the source: kept, deleted, encrypted; or why it stayed although it should have
             gone: changed, linked, refused.
     """
@@ -46,6 +48,7 @@ class Output:
     lookahead: int
     audit_index: int
     source_fate: str
+    exposure: Exposure | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,11 +68,19 @@ class SourceFailure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LatencyMs:
-    """Milliseconds of a frame from the end of its decoding to its hand-over to the encoder; 0 if no frame passed."""
+    """Milliseconds of a frame from the end of its decoding to its hand-over to the encoder; 0 if no frame passed.
+
+    Attributes:
+        p50: The median.
+        p95: What 95 % of the frames do not exceed.
+        p99: Likewise.
+        histogram: Upper end in milliseconds and number of frames of each part that is not empty, four parts an octave.
+    """
 
     p50: float
     p95: float
     p99: float
+    histogram: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

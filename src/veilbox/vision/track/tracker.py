@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from veilbox.core.detections import MAX_DETECTIONS, Detections
 from veilbox.core.errors import ProtocolError
+from veilbox.core.exposure import Exposure
 from veilbox.core.policy import Tracking
 from veilbox.core.regions import Origin, Regions
 from veilbox.vision.track.affinity import CERTAIN_IOU, affinities, match
+from veilbox.vision.track.ledger import Ledger
 from veilbox.vision.track.trail import Box, Moment, Trail
 
 # As many as two full frames of detections of which none continues another. It bounds memory and the time of one
@@ -37,15 +39,23 @@ class Tracker:
         thresholds: By class index: detections with this score or more are strong. Weaker ones only keep tracks
             alive or lead up to them (the two score bands of ByteTrack, Zhang et al. 2022, section 3). Of a class
             that is not named every detection is strong.
+        film: Whether frames follow one another, which only `exposure` asks.
 
     Attributes:
         tracks: Tracks with a strong detection so far, by class index.
     """
 
     def __init__(
-        self, tracking: Tracking, *, width: int, height: int, thresholds: Mapping[int, float] = _ALL_STRONG
+        self,
+        tracking: Tracking,
+        *,
+        width: int,
+        height: int,
+        thresholds: Mapping[int, float] = _ALL_STRONG,
+        film: bool = True,
     ) -> None:
         self.tracks: dict[int, int] = {}
+        self._ledger = Ledger(film=film)
         self._tracking = tracking
         self._frame = (width, height)
         self._thresholds = thresholds
@@ -140,6 +150,7 @@ class Tracker:
     ) -> None:
         known = trail.confirmed
         trail.see(moment, _box(detections.boxes[index]), strong=strong, certain=certain)
+        self._ledger.saw(trail.number, trail.class_index, moment, float(detections.scores[index]))
         if trail.confirmed and not known:
             self.tracks[trail.class_index] = self.tracks.get(trail.class_index, 0) + 1
 
@@ -152,6 +163,7 @@ class Tracker:
             for box, origin in trail.covers(moment, self._tracking)
             if self._visible(box)
         ]
+        self._ledger.left(moment, ((trail.number, origin) for _, trail, origin in covers))
         self._forget(moment)
         return moment.sequence, _regions(covers)
 
@@ -162,13 +174,25 @@ class Tracker:
     def _forget(self, released: Moment) -> None:
         """Drop tracks that can neither go on nor cover a later frame, and sightings that are behind us."""
         latest = self._last or released
-        self._trails = [
-            trail
-            for trail in self._trails
-            if trail.continues_at(latest, self._tracking) or not trail.over_at(released, self._tracking)
-        ]
+        kept = []
         for trail in self._trails:
-            trail.forget_before(released.sequence + 1)
+            if trail.continues_at(latest, self._tracking) or not trail.over_at(released, self._tracking):
+                trail.forget_before(released.sequence + 1)
+                kept.append(trail)
+            else:
+                self._ledger.close(trail.number, confirmed=trail.confirmed)
+        self._trails = kept
+
+    def exposure(self, label: Callable[[int], str]) -> Exposure:
+        """By what each track was covered; ends the film, so call it after `flush`.
+
+        Args:
+            label: The name of a class index.
+        """
+        for trail in self._trails:
+            self._ledger.close(trail.number, confirmed=trail.confirmed)
+        self._trails = []
+        return self._ledger.exposure(label)
 
 
 def _box(row: NDArray[np.float32]) -> Box:
