@@ -111,7 +111,7 @@ def options(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def test_every_option_is_documented() -> None:
-    text = (REFERENCE / "cli.md").read_text("utf-8")
+    text = "".join((REFERENCE / page).read_text("utf-8") for page in ("cli.md", "cli-images.md"))
     asked = set(options(main._parser())) - {"--help"}
     assert {option for option in asked if f"`{option}`" not in text} == set()
     assert set(re.findall(r"`(--[a-z-]+)`", text)) <= asked | {"--help"}

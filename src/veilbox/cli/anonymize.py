@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from veilbox.cli.model_option import add_model_option
 from veilbox.cli.policy_options import add_detection_options, add_redaction_options, add_retention_option, policy_from
 from veilbox.cli.progress_bar import progress_for
 from veilbox.cli.summary import print_summary
@@ -45,6 +46,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist already")
     add_detection_options(parser)
+    add_model_option(parser)
     add_redaction_options(parser)
     add_retention_option(parser)
     told = parser.add_argument_group("what you are told")
@@ -64,7 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     policy = policy_from(arguments)
     items, skipped, folder = items_for(arguments.inputs, arguments.output)
-    job = Job(items=items, policy=policy, skipped=skipped, replace=arguments.overwrite, folder=folder)
+    job = Job(
+        items=items,
+        policy=policy,
+        skipped=skipped,
+        replace=arguments.overwrite,
+        folder=folder,
+        models=tuple(arguments.model),
+    )
     with progress_for(quiet=arguments.quiet) as progress:
         report = anonymize(job, store=ImageStore.default(), progress=progress)
     document = report_json(report)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from veilbox.cli.model_option import add_model_option
 from veilbox.cli.policy_options import CLASSES, add_detection_options, policy_from
 from veilbox.cli.progress_bar import progress_for
 from veilbox.core.errors import PartialFailure
@@ -23,7 +24,8 @@ examples:
 
 Printed is COCO's results list: one object for each box with image_id, category_id, bbox [x, y, width, height] in pixels
 of the picture as a viewer sees it, and score; beside them file_name, category and, for films, frame (from 0).
-image_id counts the inputs from 0 in their order; category_id counts from 1 in the order face, plate.
+image_id counts the inputs from 0 in their order; category_id counts from 1 in the order face, plate, then
+what a model of yours finds, in alphabetical order.
 """
 
 # COCO counts categories from 1.
@@ -42,6 +44,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="file or folder (recursive)")
     parser.add_argument("--format", choices=["coco"], default="coco", help="default: coco")
     add_detection_options(parser)
+    add_model_option(parser)
     parser.add_argument("--json", action="store_true", help="print an error as JSON too")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
@@ -54,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     from veilbox.orchestrate.inputs import items_for  # noqa: PLC0415
 
     items, _, folder = items_for(arguments.inputs, None)
-    job = Job(items=items, policy=policy_from(arguments), folder=folder)
+    job = Job(items=items, policy=policy_from(arguments), folder=folder, models=tuple(arguments.model))
     with progress_for(quiet=arguments.quiet) as progress:
         found = detect(job, store=ImageStore.default(), progress=progress)
     sys.stdout.write(json.dumps(coco_results(found)) + "\n")
@@ -67,10 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def coco_results(found: Found) -> list[dict[str, object]]:
     """COCO's results list, with each box's file and frame beside it."""
+    others = sorted({box.category for box in found.boxes} - {*CLASSES})
+    ids = _CATEGORY_IDS | {name: number for number, name in enumerate(others, start=len(CLASSES) + 1)}
     return [
         {
             "image_id": box.item,
-            "category_id": _CATEGORY_IDS[box.category],
+            "category_id": ids[box.category],
             "bbox": [round(value, 2) for value in box.xywh],
             "score": round(box.score, 5),
             "file_name": box.name,

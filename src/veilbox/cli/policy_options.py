@@ -26,7 +26,12 @@ CLASSES = ("face", "plate")
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
     """What to look for and how hard, and how strong the walls must be."""
     group = parser.add_argument_group("detection")
-    group.add_argument("--hide", action="append", choices=CLASSES, help="what to hide (default: face); repeatable")
+    group.add_argument(
+        "--hide",
+        action="append",
+        metavar="CLASS",
+        help=f"what to hide: {', '.join(CLASSES)}, or what a model of --model finds (default: face); repeatable",
+    )
     group.add_argument(
         "--threshold", type=float, metavar="SCORE", help="lowest score that counts, 0 to 1 (default: the model's)"
     )

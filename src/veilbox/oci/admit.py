@@ -36,6 +36,7 @@ class RunnableImage:
         env: `NAME=value`.
         user: User and group ids inside.
         model: The digest of the model file that it carries.
+        model_layer: Which of the layers that is in, if it has a layer of its own.
         admission: Who vouches for it, by which policy.
     """
 
@@ -47,6 +48,7 @@ class RunnableImage:
     user: tuple[int, int]
     model: Digest | None
     admission: Admission
+    model_layer: Path | None = None
 
 
 def admit(store: ImageStore, name: str, *, trust: Trust | None = None) -> RunnableImage:
@@ -99,6 +101,7 @@ def admit(store: ImageStore, name: str, *, trust: Trust | None = None) -> Runnab
         user=config.user,
         model=None if model is None else Digest(model),
         admission=replace(admission, clauses=tuple(one.value for one in Clause)),
+        model_layer=_model_layer(manifest, layers),
     )
 
 
@@ -164,6 +167,11 @@ def _unpacked(store: ImageStore, name: str, manifest: Manifest, config: ImageCon
         if not folder.is_dir():  # the name exists from the moment on when all of it does
             raise ImageError("layer is not unpacked", where=name, expected=str(folder), advice=_ADVICE)
     return folders
+
+
+def _model_layer(manifest: Manifest, layers: tuple[Path, ...]) -> Path | None:
+    found = [folder for layer, folder in zip(manifest.layers, layers, strict=True) if MODEL_LABEL in layer.annotations]
+    return found[0] if len(found) == 1 else None
 
 
 def _unprivileged(name: str, config: ImageConfig) -> None:

@@ -21,6 +21,8 @@ from veilbox.oci.image.squash import unpack_image
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.unpack import Bounds
 from veilbox.oci.image.wire import parse_manifest
+from veilbox.oci.models.admit import settle_model
+from veilbox.oci.models.shelf import tagged
 from veilbox.oci.registry.images import Connection, fetch, load
 from veilbox.oci.registry.reference import Reference
 from veilbox.oci.registry.transfer import Moved, Progress
@@ -73,7 +75,7 @@ def load_archive(store: ImageStore, path: Path) -> dict[str, Digest]:
     with lease(store.root) as held:
         images = load(store, path, held)
         # What speaks of images first: they cannot be judged without it.
-        for name in sorted(images, key=lambda one: (one in image_names(), one)):
+        for name in sorted(images, key=lambda one: (one in image_names() or tagged(one) is not None, one)):
             settle(store, images[name], name, held)
     return {name: one.digest for name, one in images.items() if not COMPANION.fullmatch(name)}
 
@@ -92,11 +94,14 @@ def trust_notes(store: ImageStore) -> dict[str, bytes]:
 
 
 def settle(store: ImageStore, root: Descriptor, name: str, held: Lease) -> None:
-    """Judge and unpack what is in the store without a name, if the name is a component's; then give it the name.
+    """Judge and unpack what is in the store without a name, if the name is a component's or a model's; then name it.
 
     Raises:
         ImageError: The trust policy refuses it, or it cannot be unpacked.
     """
+    if tagged(name):
+        settle_model(store, root, held, trust=Trust.of(store), tag=name)
+        return
     if name in image_names():
         judge(store, root, name)
         _unpack(store, root, held)

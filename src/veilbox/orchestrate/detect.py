@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from veilbox.core.stream import AnalysisView, Kind, StreamInfo
 from veilbox.oci.image.store import ImageStore
 from veilbox.orchestrate.launcher import Launcher
 from veilbox.orchestrate.machine import engine
-from veilbox.orchestrate.plan import detect_plan, detectors
+from veilbox.orchestrate.models import chosen_models
+from veilbox.orchestrate.plan import detect_plan, detectors_of
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.report import SourceFailure
@@ -60,8 +62,8 @@ def detect(job: Job, *, store: ImageStore, progress: Progress) -> Found:
         VeilboxError: The job ended.
     """
     progress.phase("admitting images")
-    with engine(store, ("ingest", *detectors(job.policy))) as machine:
-        plan = detect_plan(job.policy, machine.programs, cpus=machine.cpus)
+    with engine(store, ("ingest",), detect=partial(chosen_models, store, job)) as machine:
+        plan = detect_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
         return run_plan(job, plan, machine.launcher, progress=progress)
 
 
@@ -70,7 +72,7 @@ def run_plan(job: Job, plan: Plan, launcher: Launcher, *, progress: Progress) ->
     progress.phase("starting containers")
     with planted() as canaries, Pod(plan, launcher, job.policy, canaries) as pod:
         pod.await_ready()
-        run = DetectRun(job, pod, progress, detectors(job.policy))
+        run = DetectRun(job, pod, progress, detectors_of(plan))
         run.run()
         pod.finish()
         return Found(boxes=tuple(run.boxes), failures=tuple(run.failures))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from veilbox.core.digest import Digest
 from veilbox.oci.admit import RunnableImage, Trust, admit
 from veilbox.oci.image.lease import Lease, lease, uncollected
 from veilbox.oci.image.store import ImageStore
+from veilbox.oci.models.artifact import model_name
 from veilbox.oci.runtime import cgroups
 from veilbox.oci.runtime.driver import choose, discover
 from veilbox.oci.runtime.jobs import RunDirectory, new_job_id
@@ -19,6 +20,7 @@ from veilbox.oci.runtime.namespaces import enter_private_namespaces
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.containers import ContainerLauncher
 from veilbox.orchestrate.interruption import uninterrupted
+from veilbox.orchestrate.models import DetectModels, furnished
 from veilbox.orchestrate.plan import Program
 from veilbox.seal.allowlist import syscalls
 
@@ -30,18 +32,28 @@ class Engine:
     Attributes:
         job_id: This supervisor's name in the run directory and in the report.
         images: By component name.
+        models: By detect component, the model that takes the place of the image's; None where that runs.
         cpus: Processors that this process may use.
     """
 
     job_id: str
     launcher: ContainerLauncher
     images: Mapping[str, RunnableImage]
+    models: DetectModels
     cpus: int
 
     @property
+    def detectors(self) -> tuple[str, ...]:
+        """The detect components."""
+        return tuple(self.models)
+
+    @property
     def admissions(self) -> dict[str, Admission]:
-        """Why each image was let in."""
-        return {name: image.admission for name, image in self.images.items()}
+        """Why each image, and each model that is none's, was let in."""
+        models = [model for model in self.models.values() if model is not None and model.admission is not None]
+        return {name: image.admission for name, image in self.images.items()} | {
+            model_name(model.name): model.admission for model in models if model.admission is not None
+        }
 
     @property
     def programs(self) -> dict[str, Program]:
@@ -58,20 +70,27 @@ class Engine:
         }
 
 
+def _no_detectors(_: Trust) -> DetectModels:
+    return {}
+
+
 @contextmanager
-def engine(store: ImageStore, names: Sequence[str]) -> Iterator[Engine]:
+def engine(
+    store: ImageStore, names: Sequence[str], *, detect: Callable[[Trust], DetectModels] = _no_detectors
+) -> Iterator[Engine]:
     """Make this process a supervisor, for its whole life: its namespaces cannot be left again.
 
     Args:
         store: Where the component images are.
-        names: The components that the plan will need.
+        names: The components that the plan will need, besides detectors.
+        detect: Says which detectors it will need, and which models run in them.
 
     Raises:
         ImageError: An image is missing or stale.
         MachineError: The machine has no usable runtime, or refuses the namespaces.
     """
     with lease(store.root) as held:
-        images = _admitted(store, names, held)
+        images, models = _admitted(store, names, detect, held)
         # Both before the namespaces: afterwards every user looks like root, and foreign mounts are out of sight.
         run = RunDirectory.here()
         run.sweep()
@@ -82,7 +101,7 @@ def engine(store: ImageStore, names: Sequence[str]) -> Iterator[Engine]:
                     job_id = new_job_id()
                     stack.enter_context(monitored(run, job_id))
                     enter_private_namespaces()
-                    made = _engine(run, job_id, images, stack)
+                    made = _engine(run, job_id, images, models, stack)
                 yield made
             finally:
                 _close(stack)
@@ -92,24 +111,32 @@ def engine(store: ImageStore, names: Sequence[str]) -> Iterator[Engine]:
             _close(stack)
 
 
-def _admitted(store: ImageStore, names: Sequence[str], held: Lease) -> dict[str, RunnableImage]:
-    """Admit images, and keep their layers from being collected while the job runs."""
+def _admitted(
+    store: ImageStore, names: Sequence[str], detect: Callable[[Trust], DetectModels], held: Lease
+) -> tuple[dict[str, RunnableImage], DetectModels]:
+    """Admit images and models, and keep their layers from being collected while the job runs."""
     trust = Trust.of(store)  # one policy and one moment for the whole job
     with uncollected(store.root):
+        models = detect(trust)
         images = {name: admit(store, name, trust=trust) for name in names}
+        images |= {name: furnished(store, name, model, trust) for name, model in models.items()}
         for image in images.values():
             held.add_found([image.manifest, *(Digest(f"sha256:{folder.name}") for folder in image.layers)])
-    return images
+        held.add_found(model.manifest for model in models.values() if model is not None)
+    return images, models
 
 
-def _engine(run: RunDirectory, job_id: str, images: Mapping[str, RunnableImage], stack: ExitStack) -> Engine:
+def _engine(
+    run: RunDirectory, job_id: str, images: Mapping[str, RunnableImage], models: DetectModels, stack: ExitStack
+) -> Engine:
     place = cgroups.place()
     # With its place, so that who sweeps after a kill knows its cgroups.
     job = stack.enter_context(run.open_job(place, job_id=job_id))
     runtime = choose(discover(), root=job.runtime_root, limited=place.limited)
     launcher = ContainerLauncher(runtime, job, place, images, run.ids)
     stack.callback(launcher.stop)
-    return Engine(job_id=job.job_id, launcher=launcher, images=images, cpus=len(os.sched_getaffinity(0)))
+    cpus = len(os.sched_getaffinity(0))
+    return Engine(job_id=job.job_id, launcher=launcher, images=images, models=models, cpus=cpus)
 
 
 def _close(stack: ExitStack) -> None:

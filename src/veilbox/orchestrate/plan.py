@@ -45,6 +45,9 @@ class Program:
     model: Digest | None = None
 
 
+# How the names of detect components begin; what follows is the model.
+DETECT = "detect-"
+
 # Which built-in detector knows which class.
 DETECTORS = MappingProxyType({"face": "detect-centerface", "plate": "detect-plates"})
 
@@ -64,18 +67,24 @@ def detectors(policy: Policy) -> tuple[str, ...]:
     return tuple(detector for name, detector in DETECTORS.items() if name in wanted)
 
 
-def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int) -> Plan:
+def detectors_of(plan: Plan) -> tuple[str, ...]:
+    """The detect components of a plan, in its order."""
+    return tuple(container.name for container in plan.containers if container.name.startswith(DETECT))
+
+
+def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int, detect: tuple[str, ...] = ()) -> Plan:
     """The pod that anonymises.
 
     Args:
         policy: The job's.
         programs: By image name, for every component of the plan.
         cpus: Processors of the machine; a component may use them all unless its limits say less.
+        detect: The detect components, where they are not those of the policy's classes.
 
     Returns:
         ingest, the detectors, anonymize, export and audit, with one volume for each ring.
     """
-    detect = detectors(policy)
+    detect = detect or detectors(policy)
     edges = [
         Edge(name="raw", producer="ingest", consumers=("anonymize",), volume="raw"),
         Edge(name="analysis", producer="ingest", consumers=detect, volume="analysis"),
@@ -93,9 +102,9 @@ def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int
     return _plan(names, volumes, edges, programs, cpus)
 
 
-def detect_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int) -> Plan:
+def detect_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int, detect: tuple[str, ...] = ()) -> Plan:
     """The pod that only detects: boxes leave it as numbers, and no component sees a full frame but ingest."""
-    detect = detectors(policy)
+    detect = detect or detectors(policy)
     edges = [
         Edge(name="analysis", producer="ingest", consumers=detect, volume="analysis"),
         *(Edge(name="boxes", producer=name, consumers=(SUPERVISOR,)) for name in detect),
@@ -107,6 +116,11 @@ def detect_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int) -
 def audit_plan(programs: Mapping[str, Program], *, cpus: int) -> Plan:
     """The pod that is told of what no job does: audit alone."""
     return _plan(("audit",), (), (), programs, cpus)
+
+
+def trial_plan(name: str, programs: Mapping[str, Program], *, cpus: int) -> Plan:
+    """One detector without edges: it loads its model, looks at one blank picture, and sees nothing else."""
+    return _plan((name,), (), (), programs, cpus)
 
 
 def _plan(
@@ -146,4 +160,4 @@ def _container(name: str, program: Program, edges: Sequence[Edge], cpus: int) ->
 def _limits(name: str) -> Limits:
     if name == "audit":
         return _AUDIT
-    return _DETECT if name.startswith("detect-") else _PIXELS
+    return _DETECT if name.startswith(DETECT) else _PIXELS

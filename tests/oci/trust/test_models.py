@@ -1,124 +1,402 @@
+"""Models as artifacts: taken in, judged, chosen and given up; what is wrong with one, and which clause says so."""
+
 from __future__ import annotations
 
+import io
 import json
+import shutil
+import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from onnx import ModelProto, TensorProto, helper
-from trust_shop import NAME, shop
+from trust_shop import NOW, key
 
-from veilbox.cli.main import main
 from veilbox.core.digest import Digest
-from veilbox.core.errors import ImageError
-from veilbox.oci import models as models_module
-from veilbox.oci.models import Model, check_structure, models, verify_model
+from veilbox.core.errors import ImageError, UsageError
+from veilbox.oci.admit import Trust
+from veilbox.oci.image.compression import CompressedTar, Compression
+from veilbox.oci.image.garbage import collect
+from veilbox.oci.image.lease import lease
+from veilbox.oci.image.spec import DIFF_ID, MANIFEST_TYPE, MODEL_CARD_TYPE, MODEL_TYPE, Descriptor
+from veilbox.oci.image.store import ImageStore
+from veilbox.oci.image.wire import artifact_bytes
+from veilbox.oci.models import artifact as artifact_module
+from veilbox.oci.models.admit import RunnableModel, admit_model, settle_model
+from veilbox.oci.models.artifact import ModelArtifact, make_artifact
+from veilbox.oci.models.card import completed_card
+from veilbox.oci.models.examine import examine_model
+from veilbox.oci.models.shelf import ModelChoices, find, held, tag_of
+from veilbox.oci.models.sign import sign_model
+from veilbox.oci.pull import load_archive
+from veilbox.oci.registry.images import save
+from veilbox.oci.trust.policy_file import read_policy
+from veilbox.oci.trust.store import TrustStore
+from veilbox.oci.trust.verify import Clause
 
-
-def small_model() -> ModelProto:
-    weight = helper.make_tensor("w", TensorProto.FLOAT, [1], [2.0])
-    node = helper.make_node("Mul", ["x", "w"], ["y"])
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
-    graph = helper.make_graph([node], "g", ends[:1], ends[1:], [weight])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-
-
-def external(model: ModelProto) -> None:
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("float_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../../etc/passwd")
-
-
-def hidden_in_a_branch(model: ModelProto) -> None:
-    inner = helper.make_graph([helper.make_node("Evil", [], ["z"], domain="com.example")], "i", [], [])
-    model.graph.node.append(helper.make_node("If", ["x"], ["q"], then_branch=inner, else_branch=inner))
-
-
-def constant_outside(model: ModelProto) -> None:
-    tensor = helper.make_tensor("c", TensorProto.FLOAT, [1], [0.0])
-    tensor.data_location = TensorProto.EXTERNAL
-    model.graph.node.append(helper.make_node("Constant", [], ["k"], value=tensor))
-
-
-FAULTS: dict[str, tuple[Callable[[ModelProto], object], str]] = {
-    "data outside": (external, "outside of the file"),
-    "a constant outside": (constant_outside, "outside of the file"),
-    "a custom operator": (lambda model: setattr(model.graph.node[0], "domain", "com.example"), "com.example"),
-    "a custom operator in a branch": (hidden_in_a_branch, "operator Evil"),
-    "custom operators imported": (
-        lambda model: model.opset_import.append(helper.make_opsetid("com.microsoft", 1)),
-        "operators of com.microsoft",
-    ),
-    "functions": (lambda model: model.functions.add(), "functions"),
-    "training": (lambda model: model.training_info.add(), "training"),
-    "an unknown operator": (lambda model: setattr(model.graph.node[0], "op_type", "Mull"), "Mull"),
+REFERENCE = "r.example/veilbox/model-finder"
+CARD: dict[str, Any] = {
+    "name": "finder",
+    "classes": ["face"],
+    "licence": "MIT",
+    "source": "made here",
+    "training_data": "drawings",
+    "recall": [{"of": "face", "value": 0.9, "on": "10 drawings"}],
+    "input": {},
 }
 
 
-def test_a_plain_model_is_accepted() -> None:
-    check_structure(small_model().SerializeToString(), where="m")
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    store: ImageStore
+    folder: Path
+
+    def make(self, weights: bytes = b"weights", *, sign: str = "alice", **changes: Any) -> ModelArtifact:
+        (self.folder / "m.onnx").write_bytes(weights)
+        (self.folder / "card.json").write_text(json.dumps(CARD | changes))
+        made = make_artifact(self.store, self.folder / "m.onnx", self.folder / "card.json")
+        if sign:
+            self.sign(made, sign)
+        return made
+
+    def sign(self, made: ModelArtifact, who: str, *, reference: str = REFERENCE, now: datetime = NOW) -> None:
+        sign_model(self.store, made, key(who), reference=reference, now=now)
+
+    def policy(self, rule: str = "", *, head: str = "", keys: str = '["alice"]', more: str = "") -> None:
+        trust = self.store.root / "trust"
+        trust.mkdir(exist_ok=True)
+        for who in ("alice", "bob"):
+            (trust / f"{who}.pub").write_text(key(who).public.pem)
+        named = "".join(f'[keys.{who}]\nfile = "{who}.pub"\n{more}\n' for who in ("alice", "bob"))
+        text = f'version = 1\n{named}[[rules]]\nimages = ["model-*"]\nkeys = {keys}\n{rule}\n{head}\n'
+        (trust / "policy.toml").write_text(text)
+
+    def trust(self, now: datetime = NOW) -> Trust:
+        store = TrustStore(self.store.root / "trust")
+        return Trust(store=store, policy=read_policy(store.policy_path), now=now)
+
+    def settle(self, made: ModelArtifact, *, now: datetime = NOW) -> RunnableModel:
+        with lease(self.store.root) as kept:
+            return settle_model(self.store, made.descriptor, kept, trust=self.trust(now))
+
+    def refused(self, made: ModelArtifact, clause: Clause, words: str = "", *, now: datetime = NOW) -> None:
+        with pytest.raises(ImageError, match=rf"model-finder: refused by clause {clause.number}, {clause}: .*{words}"):
+            self.settle(made, now=now)
+        assert held(self.store) == {}
+
+    def blob(self, digest: Digest) -> Path:
+        return self.store.layout.root / "blobs" / "sha256" / digest.hex
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_model_that_must_not_be_loaded(fault: str) -> None:
-    model = small_model()
-    change, words = FAULTS[fault]
-    change(model)
-    with pytest.raises(ImageError, match=words):
-        check_structure(model.SerializeToString(), where="m")
-
-
-@pytest.mark.parametrize("raw", [b"", b"\x80\x04K\x01.", b"\xff" * 50], ids=["empty", "a pickle", "noise"])
-def test_what_is_no_model(raw: bytes) -> None:
-    with pytest.raises(ImageError):
-        check_structure(raw, where="m")
-
-
-def a_model(folder: Path, weights: bytes) -> Model:
-    (folder / "model.onnx").write_bytes(weights)
-    return Model(
-        name="m",
-        image="i",
-        classes=("face",),
-        licence="MIT",
-        source="",
-        digest=Digest.of(weights),
-        file=folder / "model.onnx",
-    )
-
-
-def test_weights_are_held_to_card_and_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = a_model(tmp_path, small_model().SerializeToString())
-    verify_model(model, model.digest)
-    with pytest.raises(ImageError, match="its image says"):
-        verify_model(model, Digest.of(b"other"))
-    model.file.write_bytes(model.file.read_bytes() + b"\0")
-    with pytest.raises(ImageError, match="its card says"):
-        verify_model(model, model.digest)
-    monkeypatch.setattr(models_module, "MAX_MODEL_BYTES", 3)
-    with pytest.raises(ImageError, match="too large"):
-        verify_model(model, model.digest)
-
-
-def test_models_of_images_are_listed_and_verified(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    weights = small_model().SerializeToString()
-    made = shop(tmp_path, attested=False)
-    folder = made.store.layer(made.layers[0].diff_id) / "models" / "finder"
-    card = {"name": "finder", "classes": ["face"], "licence": "MIT", "digest": Digest.of(weights).text}
-    (folder / "card.json").write_text(json.dumps(card))
-    (folder / "model.onnx").write_bytes(weights)
-    made.image(**{"io.veilbox.model": Digest.of(weights).text})
-    made.sign()
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    store = ImageStore(tmp_path / "store")
+    store.prepare()
+    made = Shelf(store=store, folder=tmp_path)
     made.policy()
-    monkeypatch.setenv("VEILBOX_HOME", str(made.store.root))
-    monkeypatch.setattr("veilbox.oci.image.definition.image_names", lambda: (NAME,))
-    assert [model.licence for model in models(made.store, (NAME,))] == ["MIT"]
-    assert main(["model", "list", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["digest"] == Digest.of(weights).text
-    assert main(["model", "verify"]) == 0
-    assert main(["model", "verify", "nobody"]) == 2
-    (folder / "model.onnx").write_bytes(weights[:-1])
-    assert main(["model", "verify", "finder", "--json"]) == 6
+    return made
+
+
+def test_a_model_is_admitted_under_its_own_name(shelf: Shelf) -> None:
+    made = shelf.make()
+    settled = shelf.settle(made)
+    assert (settled.name, settled.weights, settled.classes) == ("finder", Digest.of(b"weights"), ("face",))
+    assert settled.admission is not None
+    assert settled.admission.keys == (key("alice").public.key_id,)
+    assert (settled.folder / "models" / "finder" / "model.onnx").read_bytes() == b"weights"
+    assert held(shelf.store) == {("finder", made.digest): shelf.store.layout.resolve(tag_of("finder", made.digest))}
+    assert admit_model(shelf.store, "finder", made.descriptor, trust=shelf.trust()) == settled
+    assert examine_model(shelf.store, "finder", made.descriptor, shelf.trust()) == settled
+
+
+def test_the_same_files_give_the_same_artifact(shelf: Shelf, tmp_path: Path) -> None:
+    other = Shelf(store=ImageStore(tmp_path / "other"), folder=tmp_path)
+    other.store.prepare()
+    assert shelf.make(sign="").digest == other.make(sign="").digest
+
+
+def test_an_update_ships_only_its_own_layer(shelf: Shelf) -> None:
+    one, two = shelf.make(b"one"), shelf.make(b"two")
+    assert one.digest != two.digest
+    assert [len(made.manifest.layers) for made in (one, two)] == [1, 1]
+
+
+RULES: dict[str, tuple[dict[str, Any], Clause, str]] = {
+    "no rule": ({"keys": "[]"}, Clause.RULE, "refuses"),
+    "another key": ({"keys": '["bob"]'}, Clause.SIGNATURE, "not signed by enough"),
+    "two keys": ({"keys": '["alice", "bob"]', "rule": "threshold = 2"}, Clause.SIGNATURE, "not signed by enough"),
+    "an expired key": ({"more": "not_after = 2026-01-01T00:00:00Z"}, Clause.SIGNATURE, "not signed by enough"),
+    "a pin on another": ({"head": f'[models]\nfinder = ["sha256:{"0" * 64}"]'}, Clause.RULE, "pins another"),
+    "no pin at all": ({"head": "[models]\nfinder = []"}, Clause.RULE, "pins another"),
+}
+
+
+@pytest.mark.parametrize("what", RULES)
+def test_the_policy_decides(shelf: Shelf, what: str) -> None:
+    changes, clause, words = RULES[what]
+    made = shelf.make()
+    shelf.policy(**changes)
+    shelf.refused(made, clause, words)
+
+
+def test_an_unsigned_model_is_refused(shelf: Shelf) -> None:
+    shelf.refused(shelf.make(sign=""), Clause.SIGNATURE, "unsigned")
+
+
+def test_a_signature_for_another_repository_is_refused(shelf: Shelf) -> None:
+    made = shelf.make(sign="")
+    shelf.sign(made, "alice", reference="r.example/veilbox/model-other")
+    shelf.refused(made, Clause.SIGNATURE)
+
+
+def test_a_signature_of_another_version_is_refused(shelf: Shelf) -> None:
+    shelf.make(b"signed")
+    shelf.refused(shelf.make(b"other", sign=""), Clause.SIGNATURE, "unsigned")
+
+
+def test_an_old_signature_is_refused(shelf: Shelf) -> None:
+    shelf.policy("max_age_days = 5")
+    shelf.refused(shelf.make(), Clause.AGE, now=NOW + timedelta(days=6))
+
+
+@pytest.mark.parametrize("what", ["key", "manifest", "layer", "weights"])
+def test_what_was_taken_back_is_refused(shelf: Shelf, what: str) -> None:
+    made = shelf.make()
+    shelf.settle(made)
+    digests = {"manifest": made.digest, "layer": made.layer.digest, "weights": made.card.weights}
+    revoked = f'keys = ["{key("alice").public.key_id}"]' if what == "key" else f'digests = ["{digests[what]}"]'
+    shelf.policy(head=f"[revoked]\n{revoked}")
+    clause = Clause.SIGNATURE if what == "key" else Clause.REVOCATION
+    with pytest.raises(ImageError, match=f"clause {clause.number}, {clause}"):
+        admit_model(shelf.store, "finder", made.descriptor, trust=shelf.trust())
+
+
+@pytest.mark.parametrize("what", ["weights", "artifact"])
+def test_a_pinned_model_is_admitted_by_either_digest(shelf: Shelf, what: str) -> None:
+    made = shelf.make()
+    digest = made.card.weights if what == "weights" else made.digest
+    shelf.policy(head=f'[models]\nfinder = ["{digest}"]')
+    assert shelf.settle(made).manifest == made.digest
+
+
+def test_another_model_under_a_name_is_refused(shelf: Shelf) -> None:
+    made = shelf.make()
+    with pytest.raises(ImageError, match="clause 1, name: it is another model"):
+        admit_model(shelf.store, "seeker", made.descriptor, trust=shelf.trust())
+
+
+@pytest.mark.parametrize("part", ["manifest", "card", "layer"])
+def test_a_flipped_bit_is_refused(shelf: Shelf, part: str) -> None:
+    made = shelf.make()
+    digest = {"manifest": made.digest, "card": made.manifest.config.digest, "layer": made.layer.digest}[part]
+    path = shelf.blob(digest)
+    raw = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:])
+    with pytest.raises(ImageError):
+        shelf.settle(made)
+    assert held(shelf.store) == {}
+
+
+def test_unpacked_weights_that_changed_are_found(shelf: Shelf) -> None:
+    settled = shelf.settle(shelf.make())
+    (settled.folder / "models" / "finder" / "model.onnx").write_bytes(b"others")
+    (descriptor,) = held(shelf.store).values()
+    with pytest.raises(ImageError, match="not those of the card"):
+        examine_model(shelf.store, "finder", descriptor, shelf.trust())
+    shutil.rmtree(settled.folder)
+    with pytest.raises(ImageError, match="not unpacked"):
+        admit_model(shelf.store, "finder", descriptor, trust=shelf.trust())
+
+
+def foreign(shelf: Shelf, entries: dict[str, bytes | str], card: bytes | None = None) -> ModelArtifact:
+    """A signed artifact whose layer somebody else wrote; a text is the target of a symbolic link."""
+    layout = shelf.store.layout
+    raw = card if card is not None else completed_card(json.dumps(CARD).encode(), Digest.of(b"w"), name=None, where="")
+    with layout.incoming() as blob:
+        compressed = CompressedTar(blob, Compression.GZIP)
+        with tarfile.open(fileobj=compressed, mode="w|") as tar:  # type: ignore[call-overload]
+            for name, content in entries.items():
+                entry = tarfile.TarInfo(name)
+                if isinstance(content, str):
+                    entry.type, entry.linkname = tarfile.SYMTYPE, content
+                    tar.addfile(entry)
+                else:
+                    entry.size = len(content)
+                    tar.addfile(entry, io.BytesIO(content))
+        diff_id = compressed.finish()
+    layer = Descriptor(
+        media_type=Compression.GZIP.media_type,
+        digest=blob.digest,
+        size=blob.size,
+        annotations={DIFF_ID: diff_id.text},
+    )
+    manifest = artifact_bytes(MODEL_TYPE, layout.write(raw, MODEL_CARD_TYPE), (layer,))
+    made = ModelArtifact.of(shelf.store, layout.write(manifest, MANIFEST_TYPE))
+    shelf.sign(made, "alice")
+    return made
+
+
+RAW = completed_card(json.dumps(CARD).encode(), Digest.of(b"w"), name=None, where="")
+GOOD: dict[str, bytes | str] = {"models/finder/model.onnx": b"w", "models/finder/card.json": RAW}
+LAYERS: dict[str, tuple[dict[str, bytes | str], str]] = {
+    "code beside the weights": (GOOD | {"usr/lib/python3/site-packages/veilbox/x.py": b""}, "too deep"),
+    "a program beside the weights": (GOOD | {"usr/bin/python3": b""}, "nothing else"),
+    "a second model": (GOOD | {"models/other.onnx": b""}, "nothing else|too much"),
+    "another card": (GOOD | {"models/finder/card.json": RAW + b"\n"}, "another card"),
+    "other weights": (GOOD | {"models/finder/model.onnx": b"v"}, "not those of the card"),
+    "no card": ({"models/finder/model.onnx": b"w"}, "nothing else"),
+    "weights that are a link": (GOOD | {"models/finder/model.onnx": "card.json"}, "nothing else|link"),
+    "a file that deletes": (GOOD | {"models/.wh.centerface": b""}, "whiteout|too much"),
+    "a climbing name": ({"models/../../x": b""}, ""),
+}
+
+
+def test_a_layer_that_another_tool_wrote_is_taken(shelf: Shelf) -> None:
+    assert shelf.settle(foreign(shelf, GOOD)).weights == Digest.of(b"w")
+
+
+@pytest.mark.parametrize("what", LAYERS)
+def test_a_layer_holds_weights_and_card_alone(shelf: Shelf, what: str) -> None:
+    entries, words = LAYERS[what]
+    shelf.refused(foreign(shelf, entries), Clause.LAYERS, f"({words})")
+
+
+NO_MODELS: dict[str, Callable[[ModelArtifact], dict[str, Any]]] = {
+    "another kind": lambda _: {"artifact_type": "application/x"},
+    "two layers": lambda made: {"layers": (made.layer, made.layer)},
+    "a layer that does not name its tar": lambda made: {"layers": (replace(made.layer, annotations={}),)},
+    "another configuration": lambda made: {"config": replace(made.manifest.config, media_type="application/x")},
+}
+
+
+@pytest.mark.parametrize("what", NO_MODELS)
+def test_what_is_no_model(shelf: Shelf, what: str) -> None:
+    made = shelf.make()
+    parts: dict[str, Any] = {"artifact_type": MODEL_TYPE, "config": made.manifest.config, "layers": (made.layer,)}
+    layout = shelf.store.layout
+    descriptor = layout.write(artifact_bytes(**(parts | NO_MODELS[what](made))), MANIFEST_TYPE)
+    with pytest.raises(ImageError, match="model"):
+        ModelArtifact.of(shelf.store, descriptor)
+
+
+CARDS: dict[str, tuple[dict[str, Any], str]] = {
+    "another file's": ({"digest": Digest.of(b"another").text}, "another file"),
+    "no licence": ({"licence": ""}, "licence"),
+    "no training data": ({"training_data": None}, "training_data"),
+    "recall of nothing said": ({"recall": None}, "recall"),
+    "a name that climbs": ({"name": "../x"}, "name cannot be used"),
+    "a name in capitals": ({"name": "Finder"}, "name cannot be used"),
+    "a long name": ({"name": "a" * 41}, "name cannot be used"),
+    "classes that are none": ({"classes": "face"}, "unreadable"),
+}
+
+
+@pytest.mark.parametrize("what", CARDS)
+def test_a_card_that_is_not_as_it_must_be(shelf: Shelf, what: str) -> None:
+    changes, words = CARDS[what]
+    with pytest.raises(ImageError, match=words):
+        shelf.make(**changes)
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b'{"a":' * 100_000])
+def test_what_is_no_card(raw: bytes) -> None:
+    with pytest.raises(ImageError):
+        completed_card(raw, Digest.of(b""), name=None, where="c")
+
+
+def test_files_that_cannot_be_taken(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        make_artifact(shelf.store, shelf.folder / "none.onnx", shelf.folder / "none.json")
+    monkeypatch.setattr(artifact_module, "MAX_MODEL_BYTES", 3)
+    with pytest.raises(ImageError, match="too large"):
+        shelf.make()
+
+
+def test_that_nothing_was_measured_can_be_said(shelf: Shelf) -> None:
+    assert shelf.make(recall=[]).card.measured == "not measured"
+    assert shelf.make().card.measured == "face 0.900 (10 drawings)"
+
+
+def test_finding_a_version(shelf: Shelf) -> None:
+    one, two = shelf.make(b"one"), shelf.make(b"two")
+    shelf.settle(one)
+    assert find(shelf.store, "finder")[1].digest == one.digest
+    shelf.settle(two)
+    assert find(shelf.store, f"finder@{two.digest}")[1].digest == two.digest
+    assert find(shelf.store, f"finder@{two.digest.hex[:12]}")[1].digest == two.digest
+    with pytest.raises(UsageError, match="more than one version"):
+        find(shelf.store, "finder")
+    ModelChoices(shelf.store.root).choose("finder", one.digest)
+    assert find(shelf.store, "finder")[1].digest == one.digest
+    for text in ("finder@sha256:00", f"finder@{'0' * 64}", f"finder@{two.digest.hex[:11]}", "seeker"):
+        with pytest.raises(UsageError, match="no such model"):
+            find(shelf.store, text)
+
+
+def test_choices_lead_back_one_step_at_a_time(shelf: Shelf) -> None:
+    choices = ModelChoices(shelf.store.root)
+    one, two = Digest.of(b"1"), Digest.of(b"2")
+    assert choices.current("finder") is None
+    with pytest.raises(UsageError, match="nothing was in use before"):
+        choices.roll_back("finder")
+    for version in (one, one, two):
+        choices.choose("finder", version)
+    assert (choices.current("finder"), choices.before("finder")) == (two, one)
+    choices.roll_back("finder")
+    assert choices.current("finder") == one
+    choices.roll_back("finder")
+    assert choices.current("finder") is None
+    choices.choose("finder", two)
+    choices.choose("finder", None)
+    assert (choices.current("finder"), choices.before("finder")) == (None, two)
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b'{"finder": []}', b'{"finder": ["sha256:0"]}', b'{"finder": 3}'])
+def test_a_damaged_list_of_choices_is_no_choice(shelf: Shelf, raw: bytes) -> None:
+    folder = shelf.store.root / "models"
+    folder.mkdir()
+    (folder / "in-use.json").write_bytes(raw)
+    with pytest.raises(ImageError, match="damaged"):
+        ModelChoices(shelf.store.root).current("finder")
+
+
+def test_collecting_keeps_what_has_a_name(shelf: Shelf) -> None:
+    settled, loose = shelf.settle(shelf.make()), shelf.make(b"loose", sign="")
+    loose.unpack(shelf.store)
+    collect(shelf.store)
+    assert settled.folder.is_dir()
+    assert admit_model(shelf.store, "finder", held(shelf.store)["finder", settled.manifest], trust=shelf.trust())
+    assert not shelf.store.layer(loose.diff_id).exists()
+    assert not shelf.store.layout.has(loose.descriptor)
+    shelf.store.layout.forget(tag_of("finder", settled.manifest))
+    collect(shelf.store)
+    assert not settled.folder.exists()
+    assert [*shelf.store.layout.blobs()] == []
+
+
+def test_a_model_travels_in_an_archive_with_its_signature(shelf: Shelf, tmp_path: Path) -> None:
+    settled = shelf.settle(shelf.make())
+    tag = tag_of("finder", settled.manifest)
+    save(shelf.store, [tag], {}, tmp_path / "a.tar")
+    there = Shelf(store=ImageStore(tmp_path / "there"), folder=tmp_path)
+    there.store.prepare()
+    there.policy(keys='["bob"]')
+    with pytest.raises(ImageError, match="clause 4, signature"):
+        load_archive(there.store, tmp_path / "a.tar")
+    assert held(there.store) == {}
+    there.policy()
+    assert load_archive(there.store, tmp_path / "a.tar") == {tag: settled.manifest}
+    assert there.settle(ModelArtifact.of(there.store, held(there.store)["finder", settled.manifest])).name == "finder"
+
+
+def test_a_model_under_another_s_tag_is_refused(shelf: Shelf) -> None:
+    made = shelf.make()
+    shelf.store.layout.tag(tag_of("finder", Digest.of(b"another")), made.descriptor)
+    with pytest.raises(ImageError, match="under another's name"):
+        held(shelf.store)
+    with lease(shelf.store.root) as kept, pytest.raises(ImageError, match="under another's name"):
+        settle_model(shelf.store, made.descriptor, kept, trust=shelf.trust(), tag=tag_of("seeker", made.digest))

@@ -32,15 +32,20 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="+", metavar="NAME", help="of this machine, as `veilbox image list` prints it")
+    add_signing_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_signing_options(parser: argparse.ArgumentParser) -> None:
+    """Whose word it is, and where the signed thing will be pushed."""
     parser.add_argument("--key", type=Path, metavar="FILE", help="private key; default: this machine's own")
     parser.add_argument(
         "--repository",
         default="",
         metavar="PREFIX",
-        help="sign as PREFIX/NAME, where the images will be pushed; default: veilbox.local/NAME",
+        help="sign as PREFIX/NAME, where it will be pushed; default: veilbox.local/NAME",
     )
     add_passphrase_option(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from veilbox.oci.trust.endorse import LOCAL, Opened, endorse, sign_index  # noqa: PLC0415
 
     store = ImageStore.default()
-    key = _key(arguments, store.root / "trust")
+    key = signing_key(arguments, store.root / "trust")
     now = datetime.now(UTC)
     for name in arguments.names:
         reference = f"{arguments.repository.rstrip('/') or LOCAL}/{name}"
@@ -59,7 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _key(arguments: argparse.Namespace, trust: Path) -> PrivateKey:
+def signing_key(arguments: argparse.Namespace, trust: Path) -> PrivateKey:
+    """The key of `--key`, opened, or this machine's own.
+
+    Raises:
+        UsageError: It cannot be read or opened.
+        MachineError: The machine's own cannot.
+    """
     from veilbox.oci.trust.keys import PrivateKey  # noqa: PLC0415
     from veilbox.oci.trust.store import TrustStore  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from veilbox.core.digest import Digest
 from veilbox.oci.image.layout import locked
 from veilbox.oci.image.lease import collecting, leased
 from veilbox.oci.image.links import unpacked_layers, walk
-from veilbox.oci.image.spec import CONFIG_TYPE, REF_NAME, SUBJECT, Descriptor
+from veilbox.oci.image.spec import CONFIG_TYPE, DIFF_ID, REF_NAME, SUBJECT, Descriptor
 from veilbox.oci.image.squash import chain_id
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.usage import disk_bytes
@@ -67,6 +67,8 @@ class Reachable:
         for document, links in walk(store.layout, root):
             self.blobs |= {document.digest, *(blob.digest for blob in links.blobs)}
             for blob in links.blobs:
+                if DIFF_ID in blob.annotations:  # a model's layer
+                    self.layers.add(Digest(blob.annotations[DIFF_ID]))
                 if blob.media_type == CONFIG_TYPE:
                     diff_ids = unpacked_layers(store.layout.read(blob))
                     # A layer stands under its own digest, layers that had to be merged under their chain's.

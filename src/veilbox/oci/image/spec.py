@@ -26,6 +26,10 @@ TITLE = "org.opencontainers.image.title"
 # descriptor.md and manifest.md: a manifest that carries no image but speaks of one, its `subject`.
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 
+# Ours: a model by itself. Its configuration is its card, its one layer the one that a detector's image would have last.
+MODEL_TYPE = "application/vnd.veilbox.model.v1"
+MODEL_CARD_TYPE = "application/vnd.veilbox.model.card.v1+json"
+
 # Ours, on entries of index.json that are referrers: which manifest they speak of, so that none needs to be opened to
 # find them. The manifest's own `subject` decides.
 SUBJECT = "io.veilbox.subject"
@@ -35,6 +39,9 @@ LAYER_NAME = "io.veilbox.layer"
 RECIPE_LABEL = "io.veilbox.recipe"
 MODEL_LABEL = "io.veilbox.model"
 LOCK_LABEL = "io.veilbox.lock"
+
+# Ours, on a model's layer, which has no image configuration to say it: the digest of the tar.
+DIFF_ID = "io.veilbox.diff-id"
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 

@@ -100,7 +100,9 @@ class TrustPolicy:
         keys: By name.
         rules: The first that covers a name decides.
         revoked_keys: Ids of keys that never count, whatever a rule says.
-        revoked_digests: Manifests, indexes or layers that never run.
+        revoked_digests: Manifests, indexes, layers or models' weights that never run.
+        models: By model, the digests of which one must be the weights' or the artifact's; a model that is not in it is
+            not pinned.
         digest: Of the file's bytes, for reports.
     """
 
@@ -109,6 +111,7 @@ class TrustPolicy:
     rules: tuple[Rule, ...] = ()
     revoked_keys: frozenset[Digest] = frozenset()
     revoked_digests: frozenset[Digest] = frozenset()
+    models: Mapping[str, frozenset[Digest]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         unknown = sorted({name for rule in self.rules for name in rule.keys} - self.keys.keys())

@@ -47,6 +47,7 @@ class _Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: dict[str, _Key] = {}
     rules: tuple[_Rule, ...] = ()
     revoked: _Revoked = _Revoked()
+    models: dict[str, tuple[str, ...]] = {}
 
 
 def read_policy(path: Path) -> TrustPolicy:
@@ -122,6 +123,7 @@ def parse_policy(raw: bytes, *, folder: Path, as_json: bool) -> TrustPolicy:
         rules=tuple(_rule(rule) for rule in wire.rules),
         revoked_keys=frozenset(map(Digest, wire.revoked.keys)),
         revoked_digests=frozenset(map(Digest, wire.revoked.digests)),
+        models={name: frozenset(map(Digest, digests)) for name, digests in wire.models.items()},
     )
 
 
