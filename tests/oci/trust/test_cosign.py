@@ -188,8 +188,9 @@ def signing(cosign: Cosign, tmp_path: Path, *, bundle: bool) -> list[str]:
 @pytest.mark.parametrize(
     ("cosign", "bundle"),
     [
-        *(pytest.param(suite, False, id=f"{suite}-old form") for suite in SUITES),
-        *(pytest.param(suite, True, id=f"{suite}-new form") for suite in SUITES if suite != "trixie"),
+        pytest.param("trixie", False, marks=pytest.mark.cosign, id="trixie-old form"),
+        pytest.param("sid", False, id="sid-old form"),
+        pytest.param("sid", True, id="sid-new form"),
     ],
     indirect=["cosign"],
 )
