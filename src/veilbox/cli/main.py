@@ -11,10 +11,10 @@ from types import FrameType
 from typing import NoReturn
 
 import veilbox
-from veilbox.cli import anonymize, audit, decrypt, detect, doctor, image, model, purge
+from veilbox.cli import anonymize, audit, decrypt, detect, doctor, image, model, purge, scan
 from veilbox.core.errors import Failure, Interrupted, PartialFailure, VeilboxError
 
-_COMMANDS = (anonymize, detect, doctor, image, model, audit, decrypt, purge)
+_COMMANDS = (anonymize, detect, doctor, image, model, audit, decrypt, purge, scan)
 
 _EPILOG = """\
 example:
