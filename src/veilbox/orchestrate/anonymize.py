@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,7 +23,8 @@ from veilbox.orchestrate.audit_trail import AUDIT, AuditTrail
 from veilbox.orchestrate.image_sboms import image_sboms
 from veilbox.orchestrate.launcher import Launcher
 from veilbox.orchestrate.machine import engine
-from veilbox.orchestrate.plan import anonymize_plan, detectors
+from veilbox.orchestrate.models import chosen_models
+from veilbox.orchestrate.plan import anonymize_plan, detectors_of
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.release import AnonymizeRun
@@ -51,9 +53,8 @@ def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
     began = time.monotonic()
     check_sources(job.items, job.policy)
     progress.phase("admitting images")
-    names = (*_FIXED, *detectors(job.policy))
-    with engine(store, names) as machine:
-        plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus)
+    with engine(store, _FIXED, detect=partial(chosen_models, store, job)) as machine:
+        plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
         return run_plan(
             job,
             plan,
@@ -89,7 +90,7 @@ def run_plan(
         progress.phase("anonymizing")
         opened = time.monotonic()
         retention = SourceRetention(job.policy.retention, log_root, job_id, trail)
-        run = AnonymizeRun(job, pod, trail, progress, detectors(job.policy), retention)
+        run = AnonymizeRun(job, pod, trail, progress, detectors_of(plan), retention)
         try:
             run.run()
         except BaseException as error:
