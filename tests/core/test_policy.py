@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from veilbox.core.errors import UsageError
-from veilbox.core.policy import Detection, Policy, Redaction, Tracking
+from veilbox.core.policy import Detection, Policy, Recall, Redaction, Tracking
 from veilbox.core.stream import Kind
 
 
@@ -22,6 +22,7 @@ from veilbox.core.stream import Kind
         lambda: Detection(stride=0),
         lambda: Detection(threshold=0.0),
         lambda: Detection(threshold=1.0),
+        lambda: Detection(floor=0.0),
         lambda: Tracking(lookahead=61),
         lambda: Policy(deadline_s=0.5),
         lambda: Policy(minimum_isolation=7),
@@ -45,3 +46,21 @@ def test_values_out_of_bounds_name_their_option(make: Callable[[], object]) -> N
 )
 def test_the_side_that_is_searched(kind: Kind, size: tuple[int, int], side: int) -> None:
     assert Detection().long_side(kind, *size) == side
+
+
+@pytest.mark.parametrize(
+    ("recall", "kind", "size", "side"),
+    [
+        (Recall.FAST, Kind.FILM, (1920, 1080), 416),
+        (Recall.FAST, Kind.IMAGE, (1920, 1080), 640),
+        (Recall.HIGH, Kind.FILM, (1920, 1080), 1280),
+        (Recall.HIGH, Kind.IMAGE, (400, 300), 1344),
+        (Recall.HIGH, Kind.IMAGE, (1000, 800), 1400),
+        (Recall.HIGH, Kind.IMAGE, (4000, 3000), 1792),
+    ],
+)
+def test_more_recall_looks_at_more(recall: Recall, kind: Kind, size: tuple[int, int], side: int) -> None:
+    assert Detection(recall=recall).long_side(kind, *size) == side
+    # What is said outright counts.
+    own = Detection(recall=recall, film_side=320, image_side=320)
+    assert own.long_side(kind, *size) == 320

@@ -99,7 +99,12 @@ def honest(stage: _Detecting) -> None:
 
 
 def test_boxes_come_in_pixels_of_the_film(stage: _Detecting, tmp_path: Path) -> None:
-    (box,) = run(stage, tmp_path / "in.mp4", honest).boxes
+    ran = run(stage, tmp_path / "in.mp4", honest)
+    (box,) = ran.boxes
+    assert [(one.name, one.film, one.width, one.height, one.frames) for one in ran.searched] == [
+        ("in0", True, 640, 352, 1)
+    ]
+    assert ran.thresholds["face"] == 0.5
     assert (box.frame, box.category, box.film) == (0, "face", True)
     assert box.xywh == pytest.approx((10, 20, 20, 40))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def composed(folder: Path) -> tuple[Path, Box, Box]:
     """A portrait beside a labelled plate's surroundings; where the face and the plate are."""
     from skimage import data  # noqa: PLC0415 - slow to import
 
-    face = np.asarray(data.astronaut())[:400, 60:400]
+    face = np.asarray(cast("Any", data).astronaut())[:400, 60:400]
     name, boxes = next((name, boxes) for name, boxes in sorted(labels(DATA / "plates").items()) if len(boxes) == 1)
     street = pixels(DATA / "plates" / name)
     x1, y1, x2, y2 = boxes[0]

@@ -75,6 +75,8 @@ def test_every_field_is_needed(missing: str) -> None:
         (("floor",), 0.3),
         (("nms_iou",), 0.0),
         (("nms_iou",), "0.3"),
+        (("threshold_high",), 0.21),
+        (("threshold_high",), 0.09),
         (("longest",), 31),
         (("longest",), 4097),
         (("longest",), "640"),

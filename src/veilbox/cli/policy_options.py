@@ -12,6 +12,7 @@ from veilbox.core.policy import (
     Encoding,
     Keep,
     Policy,
+    Recall,
     Redaction,
     Retention,
     Shape,
@@ -33,13 +34,22 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         help=f"what to hide: {', '.join(CLASSES)}, or what a model of --model finds (default: face); repeatable",
     )
     group.add_argument(
+        "--recall", choices=[*Recall], help="how much is worth finding: sizes and scores follow (default: balanced)"
+    )
+    group.add_argument(
         "--threshold", type=float, metavar="SCORE", help="lowest score that counts, 0 to 1 (default: the model's)"
     )
     group.add_argument(
-        "--film-side", type=int, metavar="PIXELS", help="longer side at which films are searched (default: 640)"
+        "--film-side",
+        type=int,
+        metavar="PIXELS",
+        help="longer side at which films are searched (default: as --recall says, 640)",
     )
     group.add_argument(
-        "--image-side", type=int, metavar="PIXELS", help="longer side at which images are searched (default: 1280)"
+        "--image-side",
+        type=int,
+        metavar="PIXELS",
+        help="longer side at which images are searched (default: as --recall says, 1280)",
     )
     walls = parser.add_argument_group("walls")
     walls.add_argument(
@@ -103,7 +113,7 @@ def policy_from(arguments: argparse.Namespace) -> Policy:
         redaction=Redaction(**_given(arguments, style=Style, cells=int, shape=Shape, margin=float)),
         detection=Detection(
             classes=tuple(dict.fromkeys(arguments.hide or Detection().classes)),
-            **_given(arguments, threshold=float, film_side=int, image_side=int, stride=int),
+            **_given(arguments, recall=Recall, threshold=float, film_side=int, image_side=int, stride=int),
         ),
         tracking=Tracking(**_given(arguments, lookahead=int)),
         encoding=Encoding(**_given(arguments, encoder=str, preset=str, crf=int)),

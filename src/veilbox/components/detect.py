@@ -61,8 +61,14 @@ def _load(models: Path, configure: Configure) -> Detector:
     folders = sorted(path for path in models.iterdir() if path.is_dir())
     if len(folders) != 1:
         raise ProtocolError("the image must hold one model", where=str(models), actual=str(len(folders)))
-    threads = len(os.sched_getaffinity(0))
-    return load_detector(folders[0], threads=threads, threshold=configure.policy.detection.threshold)
+    detection = configure.policy.detection
+    return load_detector(
+        folders[0],
+        threads=len(os.sched_getaffinity(0)),
+        threshold=detection.threshold,
+        floor=detection.floor,
+        recall=detection.recall,
+    )
 
 
 class _Detect:
@@ -76,9 +82,11 @@ class _Detect:
         card = detector.card
         wanted = configure.policy.detection.classes
         self._wanted = np.array([name in wanted for name in card.classes])
-        # With an anonymizer behind it, weak boxes are handed on: they keep tracks alive. As a result they are noise.
+        # With an anonymizer behind it, weak boxes are handed on: they keep tracks alive. As a result they are noise,
+        # unless somebody asked for them.
         tracked = any(end.edge == "boxes" and end.peer == "anonymize" for end in configure.ends)
-        self._least = detector.floor if tracked else detector.threshold
+        asked = configure.policy.detection.floor is not None
+        self._least = detector.floor if tracked or asked else detector.threshold
         self._introduction = encode_introduction(Introduction(classes=card.classes, threshold=detector.threshold))
         self._view: AnalysisView | None = None
 

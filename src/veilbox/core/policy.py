@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 from veilbox.core.errors import UsageError
 from veilbox.core.stream import Kind
@@ -37,6 +39,41 @@ class Keep(StrEnum):
     """What may stay besides pixels."""
 
     AUDIO = "audio"
+
+
+class Recall(StrEnum):
+    """How much is worth finding, in words: scales, sizes and scores follow."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sides:
+    """Longer sides of the analysis picture where the policy does not say, pixels.
+
+    Attributes:
+        film: Of a film's frame.
+        image: The most for a single picture.
+        least: The least for a single picture; smaller ones are enlarged.
+        enlarged: By how much a picture between the two is shown larger than it is.
+    """
+
+    film: int
+    image: int
+    least: int
+    enlarged: float = 1.0
+
+
+# At high the larger of the two sizes that a detector then looks at is that of balanced, enlarged by 1.4.
+SIDES: Mapping[Recall, Sides] = MappingProxyType(
+    {
+        Recall.FAST: Sides(film=416, image=640, least=640),
+        Recall.BALANCED: Sides(film=640, image=1280, least=IMAGE_SIDE_LEAST),
+        Recall.HIGH: Sides(film=1280, image=1792, least=1344, enlarged=1.4),
+    }
+)
 
 
 class Retention(StrEnum):
@@ -82,17 +119,22 @@ class Detection:
 
     Attributes:
         classes: What to hide.
+        recall: At high a detector looks at two sizes, and boxes count from the card's lower score on.
+        floor: The lowest score that is handed on, below the threshold for who weighs boxes up; None takes the model
+            card's where boxes become tracks, and hands on nothing below the threshold elsewhere.
         threshold: The lowest score that counts, 0 to 1; None takes the model card's.
-        film_side: Longer side of the analysis picture of a film's frame, pixels.
-        image_side: The most for a single picture, which is searched at its own size where that is between
-            `IMAGE_SIDE_LEAST` and this.
+        film_side: Longer side of the analysis picture of a film's frame, pixels; None takes what `recall` asks for.
+        image_side: The most for a single picture, which is searched at its own size where that is between the
+            least of `SIDES` and this; None takes what `recall` asks for.
         stride: Frames from one detection to the next; frames between are covered by the tracks on both sides.
     """
 
     classes: tuple[str, ...] = ("face",)
+    recall: Recall = Recall.BALANCED
     threshold: float | None = None
-    film_side: int = 640
-    image_side: int = 1280
+    floor: float | None = None
+    film_side: int | None = None
+    image_side: int | None = None
     stride: int = 1
 
     def __post_init__(self) -> None:
@@ -101,7 +143,7 @@ class Detection:
             ("--image-side", self.image_side, 64, 4096),
             ("--stride", self.stride, 1, 12),
         ):
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise UsageError("out of bounds", where=name, expected=f"{low} to {high}", actual=str(value))
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise UsageError(
@@ -110,12 +152,16 @@ class Detection:
                 expected="between 0 and 1",
                 actual=str(self.threshold),
             )
+        if self.floor is not None and not 0 < self.floor < 1:
+            raise UsageError("floor out of bounds", where="--floor", expected="between 0 and 1", actual=str(self.floor))
 
     def long_side(self, kind: Kind, width: int, height: int) -> int:
         """The longer side of the analysis picture of a source of that kind and size, pixels."""
+        sides = SIDES[self.recall]
         if kind is Kind.FILM:
-            return self.film_side
-        return min(max(width, height, IMAGE_SIDE_LEAST), self.image_side)
+            return self.film_side or sides.film
+        own = round(max(width, height) * sides.enlarged)
+        return min(max(own, sides.least), self.image_side or sides.image)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

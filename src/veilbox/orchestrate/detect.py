@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from veilbox.components.introduction import decode_introduction
 from veilbox.core.control import ItemDone, ItemFailed, ItemStarted, OpenItem
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ComponentDied, ProtocolError, VeilboxError
@@ -48,11 +50,38 @@ class Box:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Searched:
+    """One source that was searched to its end.
+
+    Attributes:
+        width: Columns of the picture as a viewer sees it.
+        height: Its rows.
+        frames: How many were searched.
+    """
+
+    item: int
+    name: str
+    film: bool
+    width: int
+    height: int
+    frames: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """What a detecting job found."""
+    """What a detecting job found.
+
+    Attributes:
+        searched: The sources that did not fail, in order.
+        seconds: From the first source opened to the last box.
+        thresholds: By class, from which score on a box counts; boxes below are here only if the policy has a floor.
+    """
 
     boxes: tuple[Box, ...]
     failures: tuple[SourceFailure, ...]
+    searched: tuple[Searched, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def detect(job: Job, *, store: ImageStore, progress: Progress) -> Found:
@@ -73,9 +102,17 @@ def run_plan(job: Job, plan: Plan, launcher: Launcher, *, progress: Progress) ->
     with planted() as canaries, Pod(plan, launcher, job.policy, canaries) as pod:
         pod.await_ready()
         run = DetectRun(job, pod, progress, detectors_of(plan))
+        began = time.monotonic()
         run.run()
+        seconds = time.monotonic() - began
         pod.finish()
-        return Found(boxes=tuple(run.boxes), failures=tuple(run.failures))
+        return Found(
+            boxes=tuple(run.boxes),
+            failures=tuple(run.failures),
+            searched=tuple(run.searched),
+            thresholds=run.thresholds,
+            seconds=seconds,
+        )
 
 
 @dataclass(slots=True)
@@ -103,6 +140,8 @@ class DetectRun:
         self._stride = pod.common_stride(names)
         self.boxes: list[Box] = []
         self.failures: list[SourceFailure] = []
+        self.searched: list[Searched] = []
+        self.thresholds: dict[str, float] = {}
 
     def run(self) -> None:
         """Work until every item is done or failed.
@@ -131,6 +170,7 @@ class DetectRun:
                 self._receive(opened, name, receiver)
             self._progress.advance(opened.number, len(opened.found) // len(self._receivers))
         self.boxes.extend(self._converted(opened))
+        self.searched.append(_searched(opened, len(self._receivers)))
 
     def _handle(self, opened: _Open, sender: str, message: object) -> None:
         match message:
@@ -148,7 +188,9 @@ class DetectRun:
         while (message := self._next(name, receiver)) is not None:
             match message:
                 case Start():
-                    pass  # ingest says which item is meant, and the classes are known
+                    # Ingest says which item is meant, and the classes are known.
+                    threshold = decode_introduction(message.info).threshold
+                    self.thresholds.update(dict.fromkeys(self._classes[name], threshold))
                 case Boxes():
                     opened.found.append((name, message))
                 case End():
@@ -202,6 +244,24 @@ class DetectRun:
             rotation=started.rotation,
         )
         return AnalysisView.fit(info, long_side=detection.long_side(kind, info.width, info.height), stride=self._stride)
+
+
+def _searched(opened: _Open, detectors: int) -> Searched:
+    started = opened.started
+    if started is None:
+        raise ProtocolError("boxes of an item that never started", where=opened.item.name)
+    turned = started.rotation in (90, 270)
+    frames = {message.sequence for _, message in opened.found if message.sequence >= started.first_sequence}
+    if len(opened.found) < detectors * len(frames):
+        raise ProtocolError("a detector left out a frame", where=opened.item.name)
+    return Searched(
+        item=opened.number,
+        name=opened.item.name,
+        film=started.kind is Kind.FILM,
+        width=started.height if turned else started.width,
+        height=started.width if turned else started.height,
+        frames=len(frames),
+    )
 
 
 def _upright(found: Detections, view: AnalysisView) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from veilbox.core import policy
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
 
@@ -73,6 +74,7 @@ class ModelCard:
         nms_iou: Of two boxes of one class that overlap by this much or more, the better one stays.
         longest: Longer side, pixels, to which larger pictures are made smaller first, for a model that does not gain
             from more; None for one that does.
+        threshold_high: The score from which a detection counts when the policy wants high recall; None is `threshold`.
         training_data: What the weights were trained on, for people; empty if nobody says.
         recall: What was measured, for people; empty if nothing was.
     """
@@ -90,6 +92,7 @@ class ModelCard:
     floor: float
     nms_iou: float
     longest: int | None = None
+    threshold_high: float | None = None
     training_data: str = ""
     recall: tuple[Recall, ...] = ()
 
@@ -102,11 +105,21 @@ class ModelCard:
             raise _refused("threshold", expected="0 < floor <= threshold < 1", actual=f"{self.floor}, {self.threshold}")
         if self.longest is not None and not self.stride <= self.longest <= 4096:
             raise _refused("longest", expected=f"the stride, {self.stride}, to 4096 pixels", actual=str(self.longest))
+        if self.threshold_high is not None and not self.floor <= self.threshold_high <= self.threshold:
+            raise _refused(
+                "threshold_high", expected=f"{self.floor} to {self.threshold}", actual=str(self.threshold_high)
+            )
         foreign = sorted({one.of for one in self.recall} - {*self.classes})
         if foreign:
             raise _refused("recall", expected=f"of {', '.join(self.classes)}", actual=", ".join(foreign))
         if not 0 < self.nms_iou <= 1:
             raise _refused("nms_iou", expected="above 0, at most 1", actual=str(self.nms_iou))
+
+    def counting(self, wanted: policy.Recall) -> float:
+        """The score from which a detection counts when the policy does not say, by the recall that it wants."""
+        if wanted is policy.Recall.HIGH and self.threshold_high is not None:
+            return self.threshold_high
+        return self.threshold
 
 
 def _refused(field: str, *, expected: str, actual: str) -> ImageError:

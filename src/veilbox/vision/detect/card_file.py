@@ -40,6 +40,7 @@ class _Card(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     floor: float
     nms_iou: float
     longest: int | None = None
+    threshold_high: float | None = None
     training_data: str = ""
     recall: tuple[_Recall, ...] = ()
 
@@ -76,6 +77,7 @@ def parse_card(content: bytes) -> ModelCard:
         floor=wire.floor,
         nms_iou=wire.nms_iou,
         longest=wire.longest,
+        threshold_high=wire.threshold_high,
         training_data=wire.training_data,
         recall=tuple(Recall(**msgspec.structs.asdict(one)) for one in wire.recall),
     )

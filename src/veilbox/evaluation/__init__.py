@@ -1,0 +1,1 @@
+"""What found boxes are worth, held against labels: numbers in, numbers out."""

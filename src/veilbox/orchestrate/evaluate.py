@@ -1,0 +1,256 @@
+"""Job and labels -> what a policy's detectors, tracks and redaction are worth on them.
+
+Boxes come from the detecting pod. Everything after is arithmetic on numbers: tracks and the hidden pixels are made with
+the code that anonymize runs, on an empty picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilbox.core.detections import Detections
+from veilbox.core.errors import UsageError
+from veilbox.core.frame import FrameLayout
+from veilbox.core.job import Job
+from veilbox.core.policy import Policy, Style
+from veilbox.core.regions import Regions
+from veilbox.evaluation.average_precision import average_precision
+from veilbox.evaluation.coverage import COVERED, share_hidden, share_needless
+from veilbox.evaluation.exposure import Exposure, exposure
+from veilbox.evaluation.labels import Label, Labels
+from veilbox.evaluation.matching import Curve, Scored, curve
+from veilbox.oci.image.store import ImageStore
+from veilbox.orchestrate.detect import Box, Found, Searched, detect
+from veilbox.orchestrate.progress import Progress
+from veilbox.vision.redact import Redactor
+from veilbox.vision.track import Tracker
+
+# Boxes from here on make the curve: weaker ones are noise by the hundred.
+FLOOR = 0.05
+# Precisions at which recall is told: those of the goals.
+_PRECISIONS = (0.7, 0.8, 0.9)
+# Points of a curve that is printed.
+_POINTS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One threshold of a curve."""
+
+    score: float
+    recall: float | None
+    precision: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassResult:
+    """What one class came to.
+
+    Attributes:
+        labels: How many there are, ignored ones left out.
+        threshold: From which score on boxes count.
+        recall: At that threshold, at an overlap of 0.3.
+        precision: Likewise.
+        recall_at_precision: The best recall of any threshold, by the precision that it keeps.
+        average_precision: By the labels' area and by overlap, as pycocotools counts it.
+        covered: Share of the labelled boxes of which at least 80 % of the pixels are hidden.
+        coverage: Mean share of a labelled box's pixels that is hidden.
+        exposure: Of identities, where labels have any.
+        curve: Recall and precision by threshold.
+    """
+
+    labels: int
+    threshold: float
+    recall: float | None
+    precision: float | None
+    recall_at_precision: Mapping[str, float | None]
+    average_precision: Mapping[str, Mapping[str, float | None]]
+    covered: float | None
+    coverage: float | None
+    exposure: Exposure | None
+    curve: tuple[Point, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What one policy came to on one set.
+
+    Attributes:
+        pictures: Images and frames that have labels, of which some may name nothing.
+        unlabelled: Images and frames that the labels do not speak of; they count for nothing.
+        seconds: From the first source opened to the last box, containers' start left out.
+        false_cover: Mean share of a picture that is hidden without need.
+        classes: By name.
+        policy: What was evaluated.
+    """
+
+    pictures: int
+    unlabelled: int
+    seconds: float
+    false_cover: float
+    classes: Mapping[str, ClassResult]
+    policy: Policy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Picture:
+    """One labelled picture."""
+
+    name: str
+    labels: tuple[Label, ...]
+    found: tuple[Scored, ...]
+    shares: tuple[tuple[Label, float], ...]
+    needless: float
+
+
+def evaluate(job: Job, labels: Labels, *, store: ImageStore, progress: Progress) -> Evaluation:
+    """Search every item of a job in sealed containers and hold what is found against labels.
+
+    Raises:
+        UsageError: No label is of a class that the policy hides, or no picture is labelled.
+        VeilboxError: The job ended.
+    """
+    classes = [name for name in job.policy.detection.classes if name in labels.categories]
+    if not classes:
+        raise UsageError(
+            "the labels have no class that is hidden",
+            where="--labels",
+            expected=", ".join(job.policy.detection.classes),
+            actual=", ".join(labels.categories),
+            advice="Choose with --hide, or rename the label's categories",
+        )
+    detection = dataclasses.replace(job.policy.detection, floor=FLOOR)
+    asked = dataclasses.replace(job, policy=dataclasses.replace(job.policy, detection=detection))
+    return judged(detect(asked, store=store, progress=progress), labels, job.policy)
+
+
+def judged(found: Found, labels: Labels, policy: Policy) -> Evaluation:
+    """Hold what was found against labels.
+
+    Args:
+        found: With boxes down to `FLOOR`.
+        labels: Of the same sources.
+        policy: What was asked for.
+    """
+    boxes: dict[int, dict[int, list[Box]]] = defaultdict(lambda: defaultdict(list))
+    for box in found.boxes:
+        boxes[box.item][box.frame].append(box)
+    pictures: list[_Picture] = []
+    for one in found.searched:
+        pictures += _pictures(one, boxes[one.item], labels, policy, found.thresholds)
+    if not pictures:
+        raise UsageError(
+            "no picture is labelled",
+            where="--labels",
+            expected="file_name as the sources are called, frame_id from 0 for films",
+            actual=", ".join(one.name for one in found.searched[:3]),
+        )
+    classes = [name for name in policy.detection.classes if name in labels.categories]
+    return Evaluation(
+        pictures=len(pictures),
+        unlabelled=sum(_length(one, policy) for one in found.searched) - len(pictures),
+        seconds=found.seconds,
+        false_cover=float(np.mean([picture.needless for picture in pictures])),
+        classes={name: _result(pictures, name, found.thresholds[name]) for name in classes},
+        policy=policy,
+    )
+
+
+def _pictures(
+    searched: Searched,
+    boxes: Mapping[int, Sequence[Box]],
+    labels: Labels,
+    policy: Policy,
+    thresholds: Mapping[str, float],
+) -> Iterator[_Picture]:
+    for frame, regions in _tracked(searched, boxes, policy, thresholds):
+        told = labels.at(searched.name, frame)
+        if told is None:
+            continue
+        hidden = _hidden(searched, regions, policy)
+        wanted = [label for label in told if label.category in policy.detection.classes]
+        shares = [(label, share_hidden(hidden, label.box)) for label in wanted if not label.ignored]
+        yield _Picture(
+            name=searched.name,
+            labels=told,
+            found=tuple(
+                Scored(category=box.category, box=_corners(box), score=box.score) for box in boxes.get(frame, ())
+            ),
+            shares=tuple((label, share) for label, share in shares if share is not None),
+            needless=share_needless(hidden, [label.box for label in wanted], margin=policy.redaction.margin),
+        )
+
+
+def _tracked(
+    searched: Searched, boxes: Mapping[int, Sequence[Box]], policy: Policy, thresholds: Mapping[str, float]
+) -> Iterator[tuple[int, Regions]]:
+    """What anonymize covers in each frame; the film's own look-ahead is taken to fit the ring."""
+    classes = list(thresholds)
+    counted = {classes.index(name): threshold for name, threshold in thresholds.items()}
+    tracker = Tracker(policy.tracking, width=searched.width, height=searched.height, thresholds=counted)
+    for frame in range(_length(searched, policy)):
+        analysed = frame % policy.detection.stride == 0
+        tracker.push(frame, _detections(boxes.get(frame, ()), classes) if analysed else None)
+        yield from tracker.ready()
+    yield from tracker.flush()
+
+
+def _length(searched: Searched, policy: Policy) -> int:
+    """Frames up to the last one that was searched."""
+    return (searched.frames - 1) * policy.detection.stride + 1 if searched.frames else 0
+
+
+def _detections(boxes: Sequence[Box], classes: Sequence[str]) -> Detections:
+    if not boxes:
+        return Detections.empty()
+    return Detections(
+        np.array([_corners(box) for box in boxes], np.float32),
+        np.array([box.score for box in boxes], np.float32),
+        np.array([classes.index(box.category) for box in boxes], np.int32),
+    )
+
+
+def _hidden(searched: Searched, regions: Regions, policy: Policy) -> NDArray[np.bool_]:
+    """Which pixels anonymize would black out."""
+    layout = FrameLayout(pixel_format="gray", width=searched.width, height=searched.height)
+    picture = np.full((searched.height, searched.width, 1), 255, np.uint8)
+    redaction = dataclasses.replace(policy.redaction, style=Style.SOLID)
+    Redactor(redaction).redact([picture], layout, regions, full_range=True)
+    hidden: NDArray[np.bool_] = picture[..., 0] == 0
+    return hidden
+
+
+def _corners(box: Box) -> tuple[float, float, float, float]:
+    x, y, width, height = box.xywh
+    return x, y, x + width, y + height
+
+
+def _result(pictures: Sequence[_Picture], category: str, threshold: float) -> ClassResult:
+    judged_pictures = [(picture.labels, picture.found) for picture in pictures]
+    drawn: Curve = curve(judged_pictures, category)
+    recall, precision = drawn.at(threshold)
+    seen = [(p.name, label, share) for p in pictures for label, share in p.shares if label.category == category]
+    shares = [share for _, _, share in seen]
+    identities = [((name, label.identity), share) for name, label, share in seen if label.identity is not None]
+    return ClassResult(
+        labels=drawn.wanted,
+        threshold=threshold,
+        recall=recall,
+        precision=precision,
+        recall_at_precision={str(wanted): drawn.recall_at(wanted) for wanted in _PRECISIONS},
+        average_precision=average_precision(judged_pictures, category),
+        covered=float(np.mean([share >= COVERED for share in shares])) if shares else None,
+        coverage=float(np.mean(shares)) if shares else None,
+        exposure=exposure(identities) if identities else None,
+        curve=tuple(Point(score=score, recall=at[0], precision=at[1]) for score, at in _points(drawn)),
+    )
+
+
+def _points(drawn: Curve) -> Iterator[tuple[float, tuple[float | None, float | None]]]:
+    return ((score, drawn.at(score)) for score in _POINTS)
