@@ -16,7 +16,7 @@ from veilbox.oci.image.definition import recipe
 from veilbox.oci.image.spec import MODEL_LABEL, RECIPE_LABEL, REF_NAME, Descriptor, ImageConfig, Manifest
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.wire import parse_config, parse_manifest
-from veilbox.oci.trust.evidence import read_evidence
+from veilbox.oci.trust.evidence import read_evidence, subjects_of
 from veilbox.oci.trust.policy import TrustPolicy
 from veilbox.oci.trust.store import TrustStore
 from veilbox.oci.trust.verify import Admission, Clause, Image, check_content, check_signatures, clause
@@ -67,8 +67,9 @@ def admit(store: ImageStore, name: str, *, trust: Trust | None = None) -> Runnab
     # 1. The name stands for one manifest, whose bytes are what the index says.
     with clause(Clause.NAME, name):
         entries = store.layout.index()
-        manifest = parse_manifest(store.layout.read(_named(store, entries, name)))
-        subjects = frozenset({manifest.digest})
+        entry = _named(store, entries, name)
+        manifest = parse_manifest(store.layout.read(entry))
+        subjects = subjects_of(store.layout, entry)
         evidence = read_evidence(store.layout, entries, subjects)
     # 2. to 5. A rule covers it, nobody took it back, enough keys signed it, and lately enough.
     keys = check_signatures(name, manifest, subjects, evidence, trust.policy, trust.now)

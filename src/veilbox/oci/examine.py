@@ -11,22 +11,23 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
 from veilbox.oci.admit import Trust, admit
 from veilbox.oci.image.definition import image_names
-from veilbox.oci.image.spec import CONFIG_TYPE, MANIFEST_TYPE, REF_NAME, Descriptor
+from veilbox.oci.image.garbage import COMPANION
+from veilbox.oci.image.links import parse_links
+from veilbox.oci.image.spec import CONFIG_TYPE, INDEX, INDEX_TYPE, REF_NAME, Descriptor
 from veilbox.oci.image.squash import unpack_image
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.unpack import Bounds
 from veilbox.oci.image.wire import parse_artifact
 from veilbox.oci.trust.endorse import Opened
-from veilbox.oci.trust.evidence import read_evidence
+from veilbox.oci.trust.evidence import read_evidence, subjects_of
 from veilbox.oci.trust.verify import Admission, Image, check_content, check_signatures
-
-_ARTIFACT_SUFFIXES = (".sig", ".att")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,19 +45,65 @@ class Examined:
     admission: Admission
 
 
+class Kind(StrEnum):
+    """What a name in a store stands for."""
+
+    COMPONENT = "component"
+    IMAGE = "image"
+    INDEX = "index"
+    ARTIFACT = "artifact"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """One name that a store holds.
+
+    Attributes:
+        name: It.
+        kind: What it stands for.
+        descriptor: Of its manifest or index.
+        layers: Blobs, bottom first; of an index or of what is damaged none.
+    """
+
+    name: str
+    kind: Kind
+    descriptor: Descriptor
+    layers: tuple[Descriptor, ...]
+
+
+def held(store: ImageStore) -> tuple[Held, ...]:
+    """Everything that has a name in a store, sorted; what only speaks of another (a signature) is left out.
+
+    Raises:
+        ImageError: The index is damaged.
+    """
+    entries = [entry for entry in store.layout.index() if REF_NAME in entry.annotations]
+    named = {entry.annotations[REF_NAME]: entry for entry in entries}
+    return tuple(_held(store, name, entry) for name, entry in sorted(named.items()) if not COMPANION.fullmatch(name))
+
+
 def held_images(store: ImageStore) -> tuple[str, ...]:
     """The names of all images that a store holds, sorted: components, and what was pulled or built for others.
 
     Raises:
-        ImageError: The index or a manifest is damaged.
+        ImageError: The index is damaged.
     """
-    return tuple(
-        sorted(
-            entry.annotations[REF_NAME]
-            for entry in store.layout.index()
-            if not entry.annotations.get(REF_NAME, ".sig").endswith(_ARTIFACT_SUFFIXES) and _is_image(store, entry)
-        )
-    )
+    return tuple(one.name for one in held(store) if one.kind is not Kind.ARTIFACT)
+
+
+def _held(store: ImageStore, name: str, entry: Descriptor) -> Held:
+    if entry.media_type == INDEX_TYPE:
+        return Held(name=name, kind=Kind.INDEX, descriptor=entry, layers=())
+    try:
+        manifest = parse_artifact(store.layout.read(entry))
+    except ImageError:  # admission says what is wrong with a component
+        kind = Kind.COMPONENT if name in image_names() else Kind.DAMAGED
+        return Held(name=name, kind=kind, descriptor=entry, layers=())
+    kind = Kind.ARTIFACT
+    if manifest.config.media_type == CONFIG_TYPE:
+        kind = Kind.COMPONENT if name in image_names() else Kind.IMAGE
+    return Held(name=name, kind=kind, descriptor=entry, layers=manifest.layers)
 
 
 def examine(store: ImageStore, name: str, trust: Trust, *, unpacked: bool) -> Examined:
@@ -73,25 +120,39 @@ def examine(store: ImageStore, name: str, trust: Trust, *, unpacked: bool) -> Ex
         ImageError: It is refused, or something of it is damaged.
     """
     trust = replace(trust, remembers=False)
-    admission = admit(store, name, trust=trust).admission if name in image_names() else _foreign(store, name, trust)
+    root = store.layout.resolve(name)
+    if root is not None and root.media_type == INDEX_TYPE:
+        return _examined_index(store, name, root, trust)
     image = Opened.of(store, name)
-    for layer in image.manifest.layers:
-        with store.layout.open(layer) as reader:
-            reader.drain()
-    if unpacked and name in image_names():
+    component = name in image_names()
+    admission = admit(store, name, trust=trust).admission if component else _foreign(store, image, trust)
+    _read_layers(store, image)
+    if unpacked and component:
         _compare_unpacked(store, image)
     return Examined(name=name, manifest=image.manifest.digest, admission=admission)
 
 
-def _is_image(store: ImageStore, entry: Descriptor) -> bool:
-    if entry.media_type != MANIFEST_TYPE:
-        return False  # an index: its images have names of their own
-    return parse_artifact(store.layout.read(entry)).config.media_type == CONFIG_TYPE
+def _examined_index(store: ImageStore, name: str, index: Descriptor, trust: Trust) -> Examined:
+    """Every image of an index; a signature of the index vouches for each of them."""
+    children = parse_links(store.layout.read(index), index.media_type).manifests
+    if not children:
+        raise ImageError("index of no images", where=name)
+    admissions = []
+    for child in children:
+        image = Opened.at(store, name, replace(child, annotations={INDEX: index.digest.text}))
+        admissions.append(_foreign(store, image, trust))
+        _read_layers(store, image)
+    return Examined(name=name, manifest=index.digest, admission=admissions[0])
 
 
-def _foreign(store: ImageStore, name: str, trust: Trust) -> Admission:
-    opened = Opened.of(store, name)
-    subjects = frozenset({opened.manifest.digest})
+def _read_layers(store: ImageStore, image: Opened) -> None:
+    for layer in image.manifest.layers:
+        with store.layout.open(layer) as reader:
+            reader.drain()
+
+
+def _foreign(store: ImageStore, opened: Opened, trust: Trust) -> Admission:
+    name, subjects = opened.name, subjects_of(store.layout, opened.descriptor)
     evidence = read_evidence(store.layout, store.layout.index(), subjects)
     keys = check_signatures(name, opened.manifest, subjects, evidence, trust.policy, trust.now)
     image = Image(name=name, manifest=opened.manifest, config=opened.config, subjects=subjects)

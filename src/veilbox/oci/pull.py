@@ -26,7 +26,7 @@ from veilbox.oci.models.shelf import tagged
 from veilbox.oci.registry.images import Connection, fetch, load
 from veilbox.oci.registry.reference import Reference
 from veilbox.oci.registry.transfer import Moved, Progress
-from veilbox.oci.trust.evidence import read_evidence
+from veilbox.oci.trust.evidence import read_evidence, subjects_of
 from veilbox.oci.trust.store import TrustStore
 from veilbox.oci.trust.verify import check_signatures
 
@@ -116,7 +116,7 @@ def judge(store: ImageStore, root: Descriptor, name: str) -> None:
     """
     trust = Trust.of(store)
     manifest = parse_manifest(store.layout.read(root))
-    subjects = frozenset({manifest.digest})
+    subjects = subjects_of(store.layout, root)
     evidence = read_evidence(store.layout, store.layout.index(), subjects)
     check_signatures(name, manifest, subjects, evidence, trust.policy, trust.now)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trust_shop import NAME, Shop, shop
@@ -11,8 +13,9 @@ from trust_shop import NAME, Shop, shop
 from veilbox.cli.main import main
 from veilbox.oci.admit import Trust
 from veilbox.oci.examine import examine, held_images
-from veilbox.oci.image.spec import INDEX_TYPE
-from veilbox.oci.image.wire import index_bytes
+from veilbox.oci.image.definition import image_names
+from veilbox.oci.image.spec import EMPTY_TYPE, INDEX_TYPE, MANIFEST_TYPE
+from veilbox.oci.image.wire import artifact_bytes, index_bytes
 from veilbox.oci.trust.evidence import read_evidence
 from veilbox.oci.trust.store import TrustStore
 
@@ -27,8 +30,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     return made
 
 
-def rows(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = json.loads(capsys.readouterr().out)
+def rows(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
     return found
 
 
@@ -142,4 +145,43 @@ def test_an_index_is_signed_as_what_it_is(here: Shop) -> None:
     assert public is not None
     assert [one.claim().subject for one in evidence.signatures if one.signers((public,))] == [index.digest]
     assert evidence.attestations == ()
-    assert held_images(here.store) == (NAME,)
+    assert held_images(here.store) == (NAME, f"{NAME}-index")
+
+
+def test_everything_with_a_name_is_listed(here: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["image", "sign", NAME]) == 0
+    assert main(["image", "verify", NAME]) == 0  # the policy is there from now on
+    layout = here.store.layout
+    here.retag("r.example/team/other:1", here.descriptor)
+    layout.tag("both", layout.write(index_bytes((here.descriptor,)), INDEX_TYPE))
+    layout.tag("note", layout.write(artifact_bytes("a/b", layout.write(b"{}", EMPTY_TYPE), ()), MANIFEST_TYPE))
+    broken = layout.write(b"half", MANIFEST_TYPE)
+    layout.tag("broken", broken)
+    capsys.readouterr()
+    assert main(["image", "list", "--json"]) == 0
+    listed = {str(row["name"]): row for row in rows(capsys)}
+    assert listed.keys() == {*image_names(), "r.example/team/other:1", "both", "note", "broken"}
+    assert {name: (row["kind"], row["state"]) for name, row in listed.items() if row["state"] != "missing"} == {
+        NAME: ("component", "admitted"),
+        "r.example/team/other:1": ("image", "stored"),
+        "both": ("index", "stored"),
+        "note": ("artifact", "stored"),
+        "broken": ("damaged", "damaged"),
+    }
+    assert [layer["digest"] for layer in listed[NAME]["layers"]] == [str(one.descriptor.digest) for one in here.layers]
+    here.damage(here.subject)
+    assert main(["image", "list"]) == 0
+    assert main(["image", "list", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "clause 1, name" in said.err
+    assert held_images(here.store) == ("both", "broken", NAME, "r.example/team/other:1")
+    assert main(["image", "verify", "--all", "--json"]) == 6
+
+
+def test_an_image_for_other_machines_is_signed_although_nobody_unpacked_it(here: Shop) -> None:
+    for packed in here.layers:
+        shutil.rmtree(here.store.layer(packed.diff_id))
+    here.retag(f"{NAME}-arm64", here.descriptor)
+    assert main(["image", "sign", f"{NAME}-arm64"]) == 0
+    assert all(here.store.layer(packed.diff_id).is_dir() for packed in here.layers)
+    assert main(["image", "verify", f"{NAME}-arm64"]) == 0

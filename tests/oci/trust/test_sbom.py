@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -16,10 +20,12 @@ from trust_shop import NAME, NOW, Shop, key, shop
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError, UsageError
 from veilbox.oci.image.definition import REQUIREMENTS
+from veilbox.oci.image.garbage import collect
 from veilbox.oci.image.locks import Lock, LockedPackage
 from veilbox.oci.image.spec import LOCK_LABEL
 from veilbox.oci.image.wheel_lock import FILES, file_tags
 from veilbox.oci.image.wheels import SITE_PACKAGES
+from veilbox.oci.trust import endorse as endorsing
 from veilbox.oci.trust.contents import Contents, Source
 from veilbox.oci.trust.dsse import PAYLOAD_TYPE, Envelope, Statement
 from veilbox.oci.trust.endorse import Opened, contents_of, endorse, endorse_built
@@ -89,6 +95,32 @@ def test_sboms_are_referrers_of_the_image(made: Shop, contents: Contents) -> Non
     assert read_referrer(layout, made.subject, SPDX_TYPE) == spdx(contents)
     assert read_referrer(layout, made.subject, "text/plain") is None
     assert len(layout.referrers(made.subject)) == 2
+
+
+def test_nothing_is_collected_while_an_image_is_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What signing writes has no name before the index lists it; the collector waits for its lock meanwhile."""
+    made = shop(tmp_path, attested=False)
+    held: list[str] = []
+
+    def looking(name: str) -> Callable[..., object]:
+        real: Callable[..., object] = getattr(endorsing, name)
+
+        def call(*arguments: Any, **options: Any) -> object:
+            guard = os.open(made.store.root / ".guard", os.O_RDONLY)
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(guard)
+            held.append(name)
+            return real(*arguments, **options)
+
+        return call
+
+    for name in ("add_referrer", "add_attestations", "add_signature"):
+        monkeypatch.setattr(endorsing, name, looking(name))
+    made.sign()
+    assert held == ["add_referrer", "add_referrer", "add_attestations", "add_signature"]
+    collect(made.store)
+    assert made.admit().manifest == made.subject
 
 
 def test_signing_again_adds_nothing(made: Shop) -> None:

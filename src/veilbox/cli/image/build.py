@@ -43,7 +43,7 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(arguments: argparse.Namespace) -> int:
     """Build images; those that are up to date are left as they are."""
-    from veilbox.oci.image.build import build  # noqa: PLC0415
+    from veilbox.oci.image.build import build, stored_names  # noqa: PLC0415
     from veilbox.oci.image.compression import Compression  # noqa: PLC0415
     from veilbox.oci.image.definition import image_names  # noqa: PLC0415
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         compression=Compression(arguments.compression),
         architectures=[architecture_of(platform) for platform in arguments.platform],
     )
-    for name in endorse_built(store, names):
+    for name in endorse_built(store, stored_names(built, indexed=bool(arguments.platform))):
         say(f"{name}: signed with this machine's key")
     rows: list[dict[str, object]] = [
         {

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from veilbox.cli.image.rendering import print_rows
+from veilbox.cli.image.rendering import print_rows, say
+from veilbox.core.errors import ImageError
+
+if TYPE_CHECKING:
+    from veilbox.oci.admit import Trust
+    from veilbox.oci.examine import Held
+    from veilbox.oci.image.store import ImageStore
 
 
 def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the action's parser."""
     parser = actions.add_parser(
         "list",
-        help="list images with digests and layers",
+        help="list everything that this machine holds",
+        description="List the components, and every image, index and artifact that was pulled, loaded or built for "
+        "others.\nA component's state is what a job would be told: `admitted`, or why not.",
         epilog="example:\n  veilbox image list --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -20,21 +30,51 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List the images that can run now."""
-    from veilbox.oci.admit import admit  # noqa: PLC0415
+    """List what the store holds; components that are missing too."""
+    from veilbox.oci.admit import Trust  # noqa: PLC0415
+    from veilbox.oci.examine import held  # noqa: PLC0415
     from veilbox.oci.image.definition import image_names  # noqa: PLC0415
+    from veilbox.oci.image.spec import LAYER_NAME  # noqa: PLC0415
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
 
     store = ImageStore.default()
-    admitted = [admit(store, name) for name in image_names()]
+    trust = Trust.of(store)
+    found = held(store)
+    missing = sorted(set(image_names()) - {one.name for one in found})
     rows: list[dict[str, object]] = [
         {
-            "name": image.name,
-            "digest": str(image.manifest),
-            "model": str(image.model) if image.model else "",
-            "layers": [{"name": path.name, "digest": f"sha256:{path.name}", "size": 0} for path in image.layers],
+            "name": one.name,
+            "kind": one.kind.value,
+            "digest": str(one.descriptor.digest),
+            "layers": [
+                {"name": layer.annotations.get(LAYER_NAME, ""), "digest": str(layer.digest), "size": layer.size}
+                for layer in one.layers
+            ],
         }
-        for image in admitted
+        | _state(store, one, trust)
+        for one in found
     ]
-    print_rows(rows, {"image": "name", "digest": "digest", "layers": "layers"}, as_json=arguments.json)
+    rows += [
+        {"name": name, "kind": "component", "digest": "", "layers": [], "state": "missing", "model": "", "error": ""}
+        for name in missing
+    ]
+    columns = {"image": "name", "kind": "kind", "state": "state", "digest": "digest", "layers": "layers"}
+    print_rows(rows, columns, as_json=arguments.json)
+    for row in rows:
+        if row["error"]:
+            say(f"veilbox: {row['error']}")
     return 0
+
+
+def _state(store: ImageStore, one: Held, trust: Trust) -> dict[str, object]:
+    """Whether jobs can run it; what is no component only lies here."""
+    from veilbox.oci.admit import admit  # noqa: PLC0415
+    from veilbox.oci.examine import Kind  # noqa: PLC0415
+
+    if one.kind is not Kind.COMPONENT:
+        return {"state": "damaged" if one.kind is Kind.DAMAGED else "stored", "model": "", "error": ""}
+    try:
+        image = admit(store, one.name, trust=replace(trust, remembers=False))
+    except ImageError as error:
+        return {"state": "refused", "model": "", "error": str(error)}
+    return {"state": "admitted", "model": str(image.model) if image.model else "", "error": ""}

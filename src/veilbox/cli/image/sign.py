@@ -51,15 +51,14 @@ def add_signing_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Sign every image that is named."""
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
-    from veilbox.oci.trust.endorse import LOCAL, Opened, endorse, sign_index  # noqa: PLC0415
+    from veilbox.oci.trust.endorse import LOCAL, sign  # noqa: PLC0415
 
     store = ImageStore.default()
     key = signing_key(arguments, store.root / "trust")
     now = datetime.now(UTC)
     for name in arguments.names:
         reference = f"{arguments.repository.rstrip('/') or LOCAL}/{name}"
-        if not sign_index(store, name, key, reference=reference, now=now):
-            endorse(store, Opened.of(store, name), key, reference=reference, now=now)
+        sign(store, name, key, reference=reference, now=now)
         say(f"{name}: signed as {reference} by {key.public.key_id}")
     return 0
 

@@ -19,7 +19,7 @@ from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.wire import index_bytes
 from veilbox.oci.image.workshop import BASE, Built, BuiltLayer, Progress, Workshop
 
-__all__ = ["ARCHITECTURES", "Built", "BuiltLayer", "build", "foreign_tag", "index_tag", "new_lock"]
+__all__ = ["ARCHITECTURES", "Built", "BuiltLayer", "build", "foreign_tag", "index_tag", "new_lock", "stored_names"]
 
 # For which machines there are wheels of everything, in Debian's words, which are OCI's too.
 ARCHITECTURES = ("amd64", "arm64")
@@ -84,6 +84,14 @@ def foreign_tag(name: str, architecture: str) -> str:
 def index_tag(name: str) -> str:
     """The layout's name for an image's index over all its architectures."""
     return f"{name}-index"
+
+
+def stored_names(built: Sequence[Built], *, indexed: bool) -> tuple[str, ...]:
+    """The layout's names for what `build` made: images, then their indexes if it was told architectures."""
+    native = debian.host_architecture()
+    images = [one.name if one.architecture == native else foreign_tag(one.name, one.architecture) for one in built]
+    indexes = [index_tag(one.name) for one in built] if indexed else []
+    return tuple(dict.fromkeys([*images, *indexes]))
 
 
 def new_lock(store: ImageStore, architecture: str, progress: Progress) -> Lock:

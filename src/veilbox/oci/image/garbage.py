@@ -16,7 +16,7 @@ from pathlib import Path
 from veilbox.core.digest import Digest
 from veilbox.oci.image.layout import locked
 from veilbox.oci.image.lease import collecting, leased
-from veilbox.oci.image.links import unpacked_layers, walk
+from veilbox.oci.image.links import index_above, unpacked_layers, walk
 from veilbox.oci.image.spec import CONFIG_TYPE, DIFF_ID, REF_NAME, SUBJECT, Descriptor
 from veilbox.oci.image.squash import chain_id
 from veilbox.oci.image.store import ImageStore
@@ -64,6 +64,9 @@ class Reachable:
         Raises:
             ImageError: A document is missing or damaged.
         """
+        above = index_above(root)
+        if above is not None:  # only the document: what it lists for other machines is not here
+            self.blobs.add(above)
         for document, links in walk(store.layout, root):
             self.blobs |= {document.digest, *(blob.digest for blob in links.blobs)}
             for blob in links.blobs:

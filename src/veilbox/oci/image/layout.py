@@ -183,6 +183,14 @@ class Layout:
         except FileNotFoundError:
             return False
 
+    def held(self, digest: Digest, media_type: str) -> Descriptor | None:
+        """Describe a blob that is here, as something of that type, or None; its content is verified when it is read."""
+        try:
+            size = self._path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+        return Descriptor(media_type=media_type, digest=digest, size=size)
+
     def write(self, content: bytes, media_type: str) -> Descriptor:
         """Store bytes and describe them."""
         with self.incoming() as blob:

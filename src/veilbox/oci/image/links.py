@@ -7,6 +7,7 @@ that: one that reads as manifest and as index at once shows another image to eve
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
 from veilbox.oci.image.layout import Layout
-from veilbox.oci.image.spec import INDEX_TYPE, MANIFEST_TYPE, Descriptor
+from veilbox.oci.image.spec import INDEX, INDEX_TYPE, MANIFEST_TYPE, Descriptor
 from veilbox.oci.image.wire import MAX_JSON_BYTES, parse_artifact, parse_index
 
 # An index of indexes is allowed; nobody needs more.
@@ -112,6 +113,13 @@ def referrer_entry(descriptor: Descriptor, raw: bytes) -> Descriptor:
     if not artifact_type and descriptor.media_type == MANIFEST_TYPE:
         artifact_type = parse_artifact(raw).config.media_type
     return replace(descriptor, artifact_type=artifact_type, annotations=kind.annotations, platform=None)
+
+
+def index_above(entry: Descriptor) -> Digest | None:
+    """The index through which an entry's manifest was pulled, as the entry says; None if it says nothing or rubbish."""
+    with suppress(ImageError):
+        return Digest(entry.annotations.get(INDEX, ""))
+    return None
 
 
 def walk(layout: Layout, root: Descriptor) -> Iterator[tuple[Descriptor, Links]]:

@@ -34,6 +34,10 @@ MODEL_CARD_TYPE = "application/vnd.veilbox.model.card.v1+json"
 # find them. The manifest's own `subject` decides.
 SUBJECT = "io.veilbox.subject"
 
+# Ours, on a named entry of index.json: the digest of the index through which the manifest was pulled. A hint: it counts
+# where that index is here and lists the manifest.
+INDEX = "io.veilbox.index"
+
 # Ours, on layer descriptors and in the config's labels.
 LAYER_NAME = "io.veilbox.layer"
 RECIPE_LABEL = "io.veilbox.recipe"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
 from veilbox.oci.image.lease import Lease, lease, uncollected
-from veilbox.oci.image.links import parse_links
-from veilbox.oci.image.spec import INDEX_TYPE, REF_NAME, SUBJECT, Descriptor
+from veilbox.oci.image.links import index_above, parse_links
+from veilbox.oci.image.spec import INDEX, INDEX_TYPE, REF_NAME, SUBJECT, Descriptor
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.registry import archive
 from veilbox.oci.registry.client import Known, RepositoryClient
@@ -19,7 +19,7 @@ from veilbox.oci.registry.local import LayoutPlace
 from veilbox.oci.registry.mirrors import Mirror, MirroredSource
 from veilbox.oci.registry.reference import Reference, Repository
 from veilbox.oci.registry.session import Session
-from veilbox.oci.registry.transfer import Document, Moved, Progress, contents, move, plan
+from veilbox.oci.registry.transfer import Document, Moved, Progress, contents, move, plan, plan_index
 
 
 @dataclass(kw_only=True)
@@ -122,9 +122,11 @@ def fetch(
     """
     source = connection.source(reference.repository)
     root = resolved(source, reference)
+    vouching: tuple[Document, ...] = ()
     if architecture is not None and root.media_type == INDEX_TYPE:
-        root = _for_machine(source, root, architecture)
-    documents = plan(source, root)
+        vouching = plan_index(source, root)  # a signature may be the index's alone
+        root = replace(_for_machine(source, root, architecture), annotations={INDEX: root.digest.text})
+    documents = (*plan(source, root), *vouching)
     held.add(contents(documents))
     cancelled = connection.session.cancelled
     return move(source, LayoutPlace(store.layout), documents, root, (), progress=progress, cancelled=cancelled)
@@ -150,7 +152,7 @@ def save(store: ImageStore, names: Sequence[str], notes: Mapping[str, bytes], pa
         images: dict[str, Descriptor] = {}
         documents: dict[Digest, Document] = {}
         for name in names:
-            images[name], found = _held(store, held, name)
+            images[name], found = _held(store, held, name, with_index=True)
             documents |= {document.descriptor.digest: document for document in found}
         return archive.save(store.layout, images, tuple(documents.values()), notes, path)
 
@@ -190,14 +192,26 @@ def _for_machine(source: Source, index: Descriptor, architecture: str) -> Descri
     return offered[architecture]
 
 
-def _held(store: ImageStore, held: Lease, name: str) -> tuple[Descriptor, tuple[Document, ...]]:
+def _held(
+    store: ImageStore, held: Lease, name: str, *, with_index: bool = False
+) -> tuple[Descriptor, tuple[Document, ...]]:
+    """An image with all that speaks of it; a registry takes no index without the manifests that it lists."""
     with uncollected(store.root):
         root = store.layout.resolve(name)
         if root is None:
             raise ImageError("image is not in the store", where=name, advice="See what is: veilbox image df")
-        documents = plan(LayoutPlace(store.layout), root)
+        source = LayoutPlace(store.layout)
+        documents = plan(source, root)
+        index = _index_of(store, root) if with_index else None
+        if index is not None:
+            documents = (*documents, *plan_index(source, index))
         held.add_found(contents(documents))
     return root, documents
+
+
+def _index_of(store: ImageStore, root: Descriptor) -> Descriptor | None:
+    above = index_above(root)
+    return None if above is None else store.layout.held(above, INDEX_TYPE)
 
 
 def _moved(

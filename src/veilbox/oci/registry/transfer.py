@@ -82,14 +82,38 @@ def plan(source: Source, root: Descriptor, *, referrers: bool = True) -> tuple[D
     return tuple(found.values())
 
 
-def _visit(source: Source, root: Descriptor, found: dict[Digest, Document], *, referrers: bool, depth: int) -> None:
+def plan_index(source: Source, index: Descriptor) -> tuple[Document, ...]:
+    """An index and what speaks of it, without the manifests that it lists: for who takes only one of them.
+
+    Args:
+        source: Where they are.
+        index: It.
+
+    Raises:
+        ImageError: As for `plan`.
+    """
+    found: dict[Digest, Document] = {}
+    bare = replace(index, annotations={})
+    _visit(source, bare, found, referrers=True, depth=0, listed=False)
+    return tuple(found.values())
+
+
+def _visit(
+    source: Source,
+    root: Descriptor,
+    found: dict[Digest, Document],
+    *,
+    referrers: bool,
+    depth: int,
+    listed: bool = True,
+) -> None:
     if root.digest in found:
         return
     if len(found) >= _MAX_DOCUMENTS or depth > _MAX_DEPTH:
         raise ImageError("image of too many parts", where=root.digest.text, expected=f"at most {_MAX_DOCUMENTS}")
     raw = source.document(root)
     links = parse_links(raw, root.media_type)
-    for child in links.manifests:
+    for child in links.manifests if listed else ():
         _visit(source, child, found, referrers=referrers, depth=depth + 1)
     found[root.digest] = Document(root, raw, links)
     if referrers:

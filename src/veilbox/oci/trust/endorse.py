@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 import msgspec
 
 import veilbox
+from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
 from veilbox.oci.image.lease import uncollected
 from veilbox.oci.image.locks import Lock, LockBook
 from veilbox.oci.image.spec import INDEX_TYPE, LOCK_LABEL, Descriptor, ImageConfig, Manifest
+from veilbox.oci.image.squash import unpack_image
 from veilbox.oci.image.store import ImageStore
+from veilbox.oci.image.unpack import Bounds
 from veilbox.oci.image.wire import parse_config, parse_manifest
 from veilbox.oci.trust.contents import Contents, read_contents
 from veilbox.oci.trust.dsse import Envelope, Statement, statement_bytes
@@ -25,6 +28,7 @@ from veilbox.oci.trust.provenance import provenance
 from veilbox.oci.trust.sbom import CYCLONEDX_TYPE, SPDX_TYPE, cyclonedx, spdx
 from veilbox.oci.trust.signature import SimpleSignature
 from veilbox.oci.trust.store import TrustStore
+from veilbox.oci.trust.verify import Evidence
 
 # As which repository's this machine's own images are signed; a registry's copies are signed as the registry's.
 LOCAL = "veilbox.local"
@@ -52,6 +56,15 @@ class Opened:
         descriptor = store.layout.resolve(name)
         if descriptor is None:
             raise ImageError("image is missing", where=name, advice="Build it with `veilbox image build`, or pull it")
+        return cls.at(store, name, descriptor)
+
+    @classmethod
+    def at(cls, store: ImageStore, name: str, descriptor: Descriptor) -> Opened:
+        """Read an image that has perhaps no name of its own.
+
+        Raises:
+            ImageError: It is missing or damaged.
+        """
         manifest = parse_manifest(store.layout.read(descriptor))
         config = parse_config(store.layout.read(manifest.config))
         return cls(name=name, descriptor=descriptor, manifest=manifest, config=config)
@@ -60,8 +73,12 @@ class Opened:
 def endorse_built(store: ImageStore, names: Sequence[str]) -> tuple[str, ...]:
     """Sign what was built here with the key of this machine; what it signed before stays as it is.
 
+    Args:
+        store: Where it is.
+        names: Of images, for this machine and for others, and of indexes.
+
     Returns:
-        The images that were signed now.
+        What was signed now.
 
     Raises:
         ImageError: An image is missing or damaged.
@@ -69,13 +86,50 @@ def endorse_built(store: ImageStore, names: Sequence[str]) -> tuple[str, ...]:
     """
     trust = TrustStore(store.root / "trust")
     public = trust.local_public()
-    images = [Opened.of(store, name) for name in names]
-    waiting = [image for image in images if public is None or not _endorsed(store, image, public)]
+    waiting = [name for name in names if public is None or not _is_endorsed(store, name, public)]
     if waiting or not trust.policy_path.exists():
         key = trust.local_key()
-        for image in waiting:
-            endorse(store, image, key, reference=local_reference(image.name), now=datetime.now(UTC))
-    return tuple(image.name for image in waiting)
+        for name in waiting:
+            sign(store, name, key, reference=local_reference(name), now=datetime.now(UTC))
+    return tuple(waiting)
+
+
+def sign(store: ImageStore, name: str, key: PrivateKey, *, reference: str, now: datetime) -> None:
+    """Endorse an image, or sign an index.
+
+    Args:
+        store: Where it is.
+        name: Its name there.
+        key: Whose word it is.
+        reference: The repository that is signed, without tag.
+        now: With a time zone.
+
+    Raises:
+        ImageError: It is missing or damaged.
+    """
+    if not sign_index(store, name, key, reference=reference, now=now):
+        endorse(store, Opened.of(store, name), key, reference=reference, now=now)
+
+
+def _is_endorsed(store: ImageStore, name: str, public: PublicKey) -> bool:
+    """Whether the key's word for an image is complete, or an index signed.
+
+    Raises:
+        ImageError: It is missing or damaged.
+    """
+    descriptor = store.layout.resolve(name)
+    if descriptor is None or descriptor.media_type != INDEX_TYPE:
+        return _endorsed(store, Opened.of(store, name), public)
+    try:
+        return _signed(
+            read_evidence(store.layout, store.layout.index(), [descriptor.digest]), descriptor.digest, public
+        )
+    except ImageError:
+        return False  # damaged: made anew
+
+
+def _signed(evidence: Evidence, subject: Digest, public: PublicKey) -> bool:
+    return any(one.signers((public,)) and one.claim().subject == subject for one in evidence.signatures)
 
 
 def local_reference(name: str) -> str:
@@ -140,15 +194,15 @@ def _creator() -> str:
 
 
 def contents_of(store: ImageStore, image: Opened) -> Contents:
-    """What is in an image.
+    """What is in an image; layers that are not unpacked yet (an image for other machines) are now.
 
     Raises:
-        ImageError: A layer is not unpacked, or describes itself in a way that cannot be read.
+        ImageError: A layer is damaged, or describes itself in a way that cannot be read.
     """
-    folders = [store.layer(diff_id) for diff_id in image.config.diff_ids]
-    for folder in folders:
-        if not folder.is_dir():
-            raise ImageError("layer is not unpacked", where=image.name, expected=str(folder))
+    if len(image.manifest.layers) != len(image.config.diff_ids):
+        raise ImageError("configuration and manifest have different layers", where=image.name)
+    layers = tuple(zip(image.manifest.layers, image.config.diff_ids, strict=True))
+    folders = unpack_image(store.layout, layers, store.layers, Bounds())
     return read_contents(image.name, image.manifest, image.config, folders, _lock_of(store, image.config))
 
 
@@ -166,7 +220,7 @@ def _endorsed(store: ImageStore, image: Opened, public: PublicKey) -> bool:
     subject = image.manifest.digest
     try:
         evidence = read_evidence(store.layout, store.layout.index(), [subject])
-        signed = any(one.signers((public,)) and one.claim().subject == subject for one in evidence.signatures)
+        signed = _signed(evidence, subject, public)
     except ImageError:
         return False  # damaged: made anew
     return signed and {CYCLONEDX, SPDX, SLSA} <= set(_attested(evidence.attestations, image, public))

@@ -12,7 +12,17 @@ from dataclasses import replace
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
 from veilbox.oci.image.layout import Layout
-from veilbox.oci.image.spec import CONFIG_TYPE, EMPTY_TYPE, MANIFEST_TYPE, REF_NAME, SUBJECT, TITLE, Descriptor
+from veilbox.oci.image.links import index_above, parse_links
+from veilbox.oci.image.spec import (
+    CONFIG_TYPE,
+    EMPTY_TYPE,
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    REF_NAME,
+    SUBJECT,
+    TITLE,
+    Descriptor,
+)
 from veilbox.oci.image.wire import artifact_bytes, canonical, parse_artifact
 from veilbox.oci.trust.dsse import ENVELOPE_TYPE, Envelope
 from veilbox.oci.trust.keys import PublicKey
@@ -42,6 +52,27 @@ def signature_tag(subject: Digest) -> str:
 def attestation_tag(subject: Digest) -> str:
     """Where cosign puts the attestations of a manifest."""
     return f"sha256-{subject.hex}.att"
+
+
+def subjects_of(layout: Layout, entry: Descriptor) -> frozenset[Digest]:
+    """What a signature of an image may speak of: its manifest, or the index through which it was pulled.
+
+    Who signs a tag that stands for an index, as cosign does without `--recursive`, signs the index alone. It names its
+    manifests by digest, so its signer vouches for each.
+
+    Args:
+        layout: Where both are.
+        entry: The manifest's entry in the layout's index.
+
+    Raises:
+        ImageError: The index is here and damaged.
+    """
+    above = index_above(entry)
+    index = None if above is None else layout.held(above, INDEX_TYPE)
+    if index is None:
+        return frozenset({entry.digest})
+    listed = {one.digest for one in parse_links(layout.read(index), INDEX_TYPE).manifests}
+    return frozenset({entry.digest, index.digest} if entry.digest in listed else {entry.digest})
 
 
 def read_evidence(layout: Layout, entries: Iterable[Descriptor], subjects: Iterable[Digest]) -> Evidence:
