@@ -9,7 +9,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stage import Clock, Stage, clock, pod_on
@@ -36,6 +38,7 @@ from veilbox.core.errors import (
     SourceCorrupt,
     VeilboxError,
 )
+from veilbox.core.exposure import Exposure, TrackExposure
 from veilbox.core.job import Item, Job
 from veilbox.core.policy import Policy, Retention
 from veilbox.core.stream import Kind
@@ -124,6 +127,13 @@ class Play:
         """One component says what it should not, after an honest start."""
         self.write()
         self.stage[name].say(*messages)
+        yield
+
+    def counted(self, **words: Any) -> Iterator[None]:
+        """All are done, and anonymize tells what it counted."""
+        self.write()
+        self.witness(0, "anonymize")
+        self.stage["anonymize"].say(replace(done(0), **words))
         yield
 
     def witness_and_say(self, name: str, *messages: FromComponent) -> Iterator[None]:
@@ -265,6 +275,18 @@ HOSTILE: list[tuple[str, Callable[[Play], Iterator[None]], type[VeilboxError], s
     ("vouched for too early", lambda play: play.say("audit", _entry()), ProtocolError, "audit: an entry that was not"),
     ("no histogram", lambda play: play.say("export", *play.reported()), ProtocolError, "histogram"),
     (
+        "a class that nobody detects",
+        lambda play: play.counted(counts={"B-XY 1234": 1}),
+        ProtocolError,
+        "anonymize: statistics with unknown words",
+    ),
+    (
+        "a track of a class that nobody detects",
+        lambda play: play.counted(exposure=Exposure(weakest=(_track("B-XY 1234"),))),
+        ProtocolError,
+        "anonymize: statistics with unknown words",
+    ),
+    (
         "the log is full",
         lambda play: play.witness_and_say("audit", Faulted(failure=FAILED)),
         OutputError,
@@ -279,6 +301,13 @@ HOSTILE: list[tuple[str, Callable[[Play], Iterator[None]], type[VeilboxError], s
 
 def _failed(kind: str = "OutputError") -> ItemFailed:
     return ItemFailed(item=0, failure=Failure(kind=kind, what="disk full"))
+
+
+def _track(label: str) -> TrackExposure:
+    numbers = dict.fromkeys(
+        ("track", "first", "last", "detected", "interpolated", "ahead", "behind", "gaps", "longest_gap"), 0
+    )
+    return TrackExposure(label=label, best=0.5, weakest=0.5, **numbers)
 
 
 def _entry() -> Appended:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from veilbox.cli.exposure import write_page
 from veilbox.cli.model_option import add_model_option
 from veilbox.cli.policy_options import add_detection_options, add_redaction_options, add_retention_option, policy_from
 from veilbox.cli.progress_bar import progress_for
@@ -51,6 +52,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_retention_option(parser)
     told = parser.add_argument_group("what you are told")
     told.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON")
+    told.add_argument(
+        "--exposure-report", type=Path, metavar="FILE", help="write an HTML page: how those who were found were covered"
+    )
     told.add_argument("--json", action="store_true", help="print the report as JSON instead of a summary")
     told.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
@@ -79,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     document = report_json(report)
     if arguments.report is not None:
         _write_report(arguments.report, document)
+    if arguments.exposure_report is not None:
+        write_page(arguments.exposure_report, document)
     if arguments.json:
         sys.stdout.write(json.dumps(document) + "\n")
     else:

@@ -1,0 +1,231 @@
+"""A report -> one HTML page about exposure that needs nothing else: no script, no font, no picture, no network.
+
+Pure: JSON values in, text out. Plots are SVG drawn here; the page shows numbers and file names, never pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from veilbox.core.errors import UsageError, printable
+from veilbox.core.exposure import KINDS, SCORE_BINS, SHORT_FRAMES
+
+# A person reads a few pages; the JSON has all.
+_MOST_OUTPUTS = 50
+_MOST_WEAK = 20
+_WIDTH, _HEIGHT, _BAR = 720, 120, 9
+_COLOURS = {"detected": "#2b6cb0", "interpolated": "#d69e2e", "ahead": "#38a169", "behind": "#805ad5"}
+_WORDS = {
+    "detected": "detection",
+    "interpolated": "interpolation",
+    "ahead": "look-ahead",
+    "behind": "look-behind",
+}
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#1a202c}
+table{border-collapse:collapse;margin:.7em 0}td,th{padding:.15em .8em .15em 0;text-align:right}
+td:first-child,th:first-child{text-align:left}th{border-bottom:1px solid #a0aec0;font-weight:600}
+svg{display:block;margin:.4em 0 1em}h2{margin-top:2em;overflow-wrap:anywhere}small{color:#4a5568}
+.key{display:inline-block;width:.8em;height:.8em;margin:0 .3em 0 1em}
+"""
+# Nothing may be loaded, whatever a file name contains.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def exposure_page(report: Mapping[str, Any], evaluation: Sequence[Any] = ()) -> str:
+    """The page of a report.
+
+    Args:
+        report: As `report_json` gives it, or read from a file.
+        evaluation: What `veilbox evaluate --json` printed about labelled data.
+
+    Raises:
+        UsageError: It is no report, or one without exposure, or no evaluation.
+    """
+    try:
+        outputs = [one for one in report["outputs"] if one["exposure"] is not None]
+        told = [one["exposure"] for one in outputs]
+        parts = [
+            _heading(report),
+            _totals(report, told),
+            _labelled(evaluation),
+            _weakest(outputs),
+            _plot("Scores of all detections of tracks", _scores(told)),
+            _plot("Latency of frames, decode to encode", _latency(report["metrics"]["latency_ms"])),
+            *(_output(one) for one in outputs[:_MOST_OUTPUTS]),
+            _rest(len(outputs)),
+        ]
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise UsageError(
+            "not a report with exposure, or no evaluation",
+            where="report",
+            actual=repr(error),
+            advice="Give the JSON that this version's `veilbox anonymize --report` and `veilbox evaluate --json` wrote",
+        ) from error
+    title = f"veilbox: exposure of job {escape(str(report['job']))}"
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"<title>{title}</title><style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    )
+
+
+def _heading(report: Mapping[str, Any]) -> str:
+    policy = report["policy"]
+    keys = "".join(f'<span class="key" style="background:{_COLOURS[kind]}"></span>{_WORDS[kind]}' for kind in KINDS)
+    return (
+        f"<h1>Exposure of job {_text(report['job'])}</h1><p>veilbox {_text(report['veilbox'])}, style "
+        f"{_text(policy['redaction']['style'])}, margin {_number(policy['redaction']['margin'])}, look-ahead "
+        f"{_number(policy['tracking']['lookahead'])} frames. This page says how those who were found were covered. It "
+        f"cannot say whom no detector found.</p><p>Covered by{keys}</p>"
+    )
+
+
+def _totals(report: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> str:
+    frames = sum(int(one["frames"]) for one in report["outputs"])
+    rows = [
+        ("outputs", len(report["outputs"])),
+        ("frames", frames),
+        *((f"tracks: {name}", count) for name, count in report["counts"].items()),
+        *((f"frames with {_WORDS[kind]}", sum(one["frames"][kind] for one in told)) for kind in KINDS),
+        ("gaps closed", sum(one["gaps"] for one in told)),
+        ("longest gap, frames", max((one["longest_gap"] for one in told), default=0)),
+        (f"tracks shorter than {SHORT_FRAMES} frames", sum(one["short"] for one in told)),
+    ]
+    return _table(("", ""), ((name, f"{int(number):,}") for name, number in rows))
+
+
+def _labelled(evaluation: Sequence[Any]) -> str:
+    """The share of identities exposed in at least one frame, with its interval as the evaluation computed it."""
+    rows = [
+        (
+            str(policy["options"]),
+            name,
+            f"{int(one['exposure']['exposed'])} of {int(one['exposure']['identities'])}",
+            f"{float(one['exposure']['low']):.1%} to {float(one['exposure']['high']):.1%}",
+            f"{int(one['exposure']['frames']):,}",
+        )
+        for policy in evaluation
+        for name, one in policy["classes"].items()
+        if one["exposure"] is not None
+    ]
+    if not rows:
+        return ""
+    heads = ("policy", "class", "exposed in at least one frame", "95 % interval (Clopper-Pearson)", "such frames")
+    return f"<h2>On labelled data</h2>{_table(heads, rows)}"
+
+
+def _weakest(outputs: Sequence[Mapping[str, Any]]) -> str:
+    weak = [(track, one["path"]) for one in outputs for track in one["exposure"]["weakest"]]
+    weak.sort(key=lambda pair: (pair[0]["best"], pair[1], pair[0]["track"]))
+    rows = (
+        (
+            f"{track['label']} {track['track']}",
+            _number(track["best"]),
+            _number(track["weakest"]),
+            f"{int(track['first'])} to {int(track['last'])}",
+            *(str(int(track[kind])) for kind in KINDS),
+            str(int(track["gaps"])),
+            path,
+        )
+        for track, path in weak[:_MOST_WEAK]
+    )
+    heads = ("track", "best score", "lowest", "frames", *(_WORDS[kind] for kind in KINDS), "gaps", "file")
+    return f"<h2>Weakest tracks</h2><small>Look at these first.</small>{_table(heads, rows)}"
+
+
+def _scores(told: Sequence[Mapping[str, Any]]) -> str:
+    sums = [sum(int(one["scores"][place]) for one in told) for place in range(SCORE_BINS)]
+    ticks = [(place / 5, f"{place / 5:.1f}") for place in range(6)]
+    return _bars([(count,) for count in sums], (_COLOURS["detected"],), ticks)
+
+
+def _latency(latency: Mapping[str, Any]) -> str:
+    parts = [(float(end), int(count)) for end, count in latency["histogram"]]
+    ticks = [((place + 1) / len(parts), f"{end:.3g} ms") for place, (end, _) in enumerate(parts) if place % 4 == 0]
+    told = ", ".join(f"{name} {_number(latency[name])} ms" for name in ("p50", "p95", "p99"))
+    return _bars([(count,) for _, count in parts], (_COLOURS["behind"],), ticks) + f"<small>{told}</small>"
+
+
+def _output(one: Mapping[str, Any]) -> str:
+    told = one["exposure"]
+    head = f"<h2>{_text(one['path'])}</h2><small>{int(one['frames']):,} frames, from {_text(one['source'])}</small>"
+    if not told["bins"]:
+        return head
+    frames = int(told["bin_frames"]) * len(told["bins"])
+    ticks = [(place / 4, f"{round(frames * place / 4):,}") for place in range(5)]
+    bins = [tuple(int(count) for count in one_bin) for one_bin in told["bins"]]
+    timeline = _bars(bins, tuple(_COLOURS[kind] for kind in KINDS), ticks)
+    words = f"Tracks covered over time, in parts of {int(told['bin_frames'])} frames"
+    return head + _plot(words, timeline) + _plot("Tracks, the longest covered", _tracks(told["drawn"], frames))
+
+
+def _tracks(tracks: Sequence[Mapping[str, Any]], frames: int) -> str:
+    """A bar for each track over the film's time, in its kinds' shares."""
+    lines = []
+    for row, track in enumerate(tracks):
+        left, whole = int(track["first"]) / frames * _WIDTH, (int(track["last"]) - int(track["first"]) + 1) / frames
+        counts = [int(track[kind]) for kind in KINDS]
+        name = _text(f"{track['label']} {track['track']}, best score {track['best']}, {track['gaps']} gaps")
+        lines.append(f"<g><title>{name}</title>")
+        for kind, count in zip(KINDS, counts, strict=True):
+            width = whole * _WIDTH * count / max(sum(counts), 1)
+            lines.append(_rectangle(left, row * (_BAR + 2), width, _BAR, _COLOURS[kind]))
+            left += width
+        lines.append("</g>")
+    return _svg(len(tracks) * (_BAR + 2), "".join(lines))
+
+
+def _bars(parts: Sequence[Sequence[int]], colours: Sequence[str], ticks: Iterable[tuple[float, str]]) -> str:
+    """Stacked bars from left to right, the highest filling the plot, with ticks below."""
+    most = max((sum(part) for part in parts), default=0) or 1
+    step = _WIDTH / max(len(parts), 1)
+    drawn = []
+    for place, part in enumerate(parts):
+        base = float(_HEIGHT)
+        for count, colour in zip(part, colours, strict=True):
+            height = count / most * _HEIGHT
+            base -= height
+            drawn.append(_rectangle(place * step, base, max(step - 0.5, 0.5), height, colour))
+    words = "".join(
+        f'<text x="{min(max(x * _WIDTH, 12), _WIDTH - 16):.1f}" y="{_HEIGHT + 14}" font-size="11" '
+        f'text-anchor="middle">{escape(text)}</text>'
+        for x, text in ticks
+    )
+    top = f'<text x="0" y="10" font-size="11">{most:,}</text>'
+    return _svg(_HEIGHT + 18, "".join(drawn) + words + top)
+
+
+def _rectangle(x: float, y: float, width: float, height: float, colour: str) -> str:
+    if not (width > 0 and height > 0):
+        return ""
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{colour}"/>'
+
+
+def _svg(height: int, inner: str) -> str:
+    return f'<svg role="img" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}">{inner}</svg>'
+
+
+def _plot(words: str, drawn: str) -> str:
+    return f"<figure><figcaption>{escape(words)}</figcaption>{drawn}</figure>"
+
+
+def _rest(count: int) -> str:
+    return "" if count <= _MOST_OUTPUTS else f"<p>{count - _MOST_OUTPUTS} more outputs are in the report's JSON.</p>"
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = "".join(f"<th>{_text(one)}</th>" for one in heads)
+    body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _number(value: Any) -> str:
+    return f"{float(value):.4g}"
+
+
+def _text(value: Any) -> str:
+    """Escaped; control characters and undecodable bytes of file names are spelled out."""
+    return escape(printable(str(value)))
