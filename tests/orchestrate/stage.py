@@ -19,7 +19,7 @@ from veilbox.core.isolation import FROM_INSIDE, GATES, Gate
 from veilbox.core.plan import Plan
 from veilbox.core.policy import Policy
 from veilbox.orchestrate import pod as pod_module
-from veilbox.orchestrate.launcher import Cost, Launched
+from veilbox.orchestrate.launcher import Cost, Launched, Root
 from veilbox.orchestrate.plan import Program, anonymize_plan
 from veilbox.orchestrate.pod import Pod
 from veilbox.transport.control import ComponentControl, SupervisorControl
@@ -70,6 +70,7 @@ class Played:
     actor: Actor
     process: int
     rings: dict[str, str]
+    root: Root | None = None
     create_ms: float = 0.0
     start_ns: int = 0
     printed: str = ""

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from veilbox.core.policy import Policy
+from veilbox.orchestrate.launcher import Root
 from veilbox.orchestrate.report import (
     AuditReference,
     ComponentReport,
@@ -32,6 +33,7 @@ PUBLISHED = Path(__file__).parents[2] / "docs/reference/report.schema.json"
 @pytest.fixture
 def report() -> Report:
     component = ComponentReport(
+        root=Root.OVERLAY,
         image_digest="sha256:0",
         admission=ImageAdmission(version="1", keys=("sha256:1",), policy="sha256:2", clauses=("name",)),
         model_digest="",

@@ -20,12 +20,13 @@ from veilbox.core.plan import Container, Plan
 from veilbox.metrics.cgroup import Meter
 from veilbox.metrics.process_io import process_io
 from veilbox.metrics.process_usage import process_usage
+from veilbox.oci.image.merge import merged
 from veilbox.oci.runtime.config import process_limits, runtime_config, write_bundle
 from veilbox.oci.runtime.ids import Allotment, IdRange
-from veilbox.oci.runtime.mounts import mount_overlay, mount_tmpfs
+from veilbox.oci.runtime.mounts import OverlayRefused, mount_overlay, mount_tmpfs
 from veilbox.oci.runtime.namespaces import pin_empty_network
 from veilbox.oci.runtime.seccomp import seccomp
-from veilbox.orchestrate.launcher import Cost, Launched
+from veilbox.orchestrate.launcher import Cost, Launched, Root
 from veilbox.seal.observe import observe
 from veilbox.transport.control import SupervisorControl
 
@@ -49,6 +50,7 @@ class _Container:
         self.name = name
         self.control = control
         self.rings: dict[str, str] = {}
+        self.root: Root | None = None
         self.create_ms = 0.0
         self.start_ns = 0
         self.process: ContainerProcess | None = None
@@ -164,7 +166,7 @@ class ContainerLauncher:
     def _launch_one(self, container: Container, volumes: Mapping[str, Path], ids: IdRange) -> None:
         name = container.name
         rootfs = self._job.mount_point(f"root-{name}")
-        mount_overlay(tuple(reversed(self._images[name].layers)), rootfs)
+        root = self._mount_root(name, rootfs)
         network = self._job.network(name)
         pin_empty_network(network)
         bundle = self._job.bundle(name)
@@ -180,14 +182,24 @@ class ContainerLauncher:
             network=network,
         )
         write_bundle(bundle, config)
-        self._start(container, bundle)
+        self._start(container, bundle, root)
 
-    def _start(self, container: Container, bundle: Path) -> None:
+    def _mount_root(self, name: str, rootfs: Path) -> Root:
+        layers = self._images[name].layers
+        try:
+            mount_overlay(tuple(reversed(layers)), rootfs)
+        except OverlayRefused:
+            mount_overlay((merged(layers),), rootfs)
+            return Root.MERGED
+        return Root.OVERLAY
+
+    def _start(self, container: Container, bundle: Path, root: Root) -> None:
         name = container.name
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log, printed = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(log, False)
         launched = _Container(name, SupervisorControl(ours, name), log, self._meter(name))
+        launched.root = root
         launched.rings = {mount.volume: mount.destination for mount in container.mounts}
         self._containers[name] = launched
         container_id = self._job.container_id(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from veilbox.core.isolation import Gate
@@ -25,12 +26,23 @@ class Cost:
     out_of_memory: int = 0
 
 
+class Root(StrEnum):
+    """How a container's root file system was made of its image's layers.
+
+    `merged`: the kernel refused an overlay; the layers stand in the store as one more folder.
+    """
+
+    OVERLAY = "overlay"
+    MERGED = "merged"
+
+
 class Launched(Protocol):
     """One component from outside.
 
     Attributes:
         name: The container's name in the plan.
         control: The supervisor's end of its control socket.
+        root: How its root file system was made; None if it has none of its own.
         rings: Where the volume of each ring lies for this component, by volume name.
         create_ms: What the runtime took to build the container.
         start_ns: CLOCK_MONOTONIC when it was started.
@@ -38,6 +50,7 @@ class Launched(Protocol):
 
     name: str
     control: SupervisorControl
+    root: Root | None
     rings: dict[str, str]
     create_ms: float
     start_ns: int

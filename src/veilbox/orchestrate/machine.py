@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from veilbox.core.digest import Digest
 from veilbox.oci.admit import RunnableImage, Trust, admit
 from veilbox.oci.image.lease import Lease, lease, uncollected
+from veilbox.oci.image.merge import merged_digest
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.models.artifact import model_name
 from veilbox.oci.runtime import cgroups
@@ -122,6 +123,7 @@ def _admitted(
         images |= {name: furnished(store, name, model, trust) for name, model in models.items()}
         for image in images.values():
             held.add_found([image.manifest, *(Digest(f"sha256:{folder.name}") for folder in image.layers)])
+            held.add_found([merged_digest(image.layers)])  # which is made only where overlays are refused
         held.add_found(model.manifest for model in models.values() if model is not None)
     return images, models
 

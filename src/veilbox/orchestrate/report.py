@@ -16,6 +16,7 @@ from veilbox.core.exposure import Exposure
 from veilbox.core.isolation import Gate, Measured
 from veilbox.core.policy import Policy
 from veilbox.oci.trust.verify import Admission
+from veilbox.orchestrate.launcher import Root
 
 # Raised when a field changes its meaning or goes away; new fields do not raise it.
 SCHEMA_VERSION = 2
@@ -187,10 +188,13 @@ class ComponentReport:
     """What one component cost and measured; a figure that the machine does not tell is null.
 
     Attributes:
+        root: How its root file system was made: an overlay of the image's layers, or, where the kernel refuses those,
+            one folder into which they were merged. Null where components run without images.
         admission: Null where nothing was admitted, because components run without images.
     """
 
     image_digest: str
+    root: Root | None
     admission: ImageAdmission | None
     model_digest: str
     startup_ms: StartupMs

@@ -31,6 +31,7 @@ def _component(member: Member, image: str, admission: Admission | None) -> Compo
         io = IoBytes(read=cost.read_bytes, written=cost.written_bytes)
     return ComponentReport(
         image_digest=image,
+        root=member.launched.root,
         admission=None if admission is None else ImageAdmission.of(admission),
         model_digest=member.ready.model if member.ready else "",
         startup_ms=startup_ms(member),

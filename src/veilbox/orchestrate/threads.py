@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from veilbox.components import detect, entry
 from veilbox.core.plan import Container, Plan
-from veilbox.orchestrate.launcher import Cost, Launched
+from veilbox.orchestrate.launcher import Cost, Launched, Root
 from veilbox.transport.control import SupervisorControl
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class _Thread:
     def __init__(self, name: str, control: SupervisorControl, rings: dict[str, str]) -> None:
         self.name = name
         self.control = control
+        self.root: Root | None = None
         self.rings = rings
         self.create_ms = 0.0
         self.start_ns = 0

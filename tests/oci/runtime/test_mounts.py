@@ -11,7 +11,7 @@ from rig import restored_namespaces
 
 from veilbox.core.errors import MachineError, SourceMissing, SourceUnsupported
 from veilbox.oci.runtime import mounts, syscalls
-from veilbox.oci.runtime.mounts import mount_overlay, mount_tmpfs, read_only_clone, unmount
+from veilbox.oci.runtime.mounts import OverlayRefused, mount_overlay, mount_tmpfs, read_only_clone, unmount
 from veilbox.oci.runtime.namespaces import enter_private_namespaces
 
 
@@ -116,3 +116,15 @@ def test_refusals_name_the_place(tmp_path: Path) -> None:
         mount_tmpfs(tmp_path / "nowhere", 4096, 0)
     with pytest.raises(MachineError, match="layer9"):
         mounts.mount_overlay([tmp_path / "layer9"], tmp_path)
+
+
+def test_a_refused_overlay_is_told_from_a_missing_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syscalls, "mount", _refuse)
+    layers = [tmp_path / name for name in ("a", "b")]
+    for layer in layers:
+        layer.mkdir()
+    with pytest.raises(OverlayRefused, match="modprobe overlay"):
+        mount_overlay(layers, tmp_path)
+    with pytest.raises(MachineError) as told:  # one folder needs no overlay, so its refusal is not one
+        mount_overlay(layers[:1], tmp_path)
+    assert not isinstance(told.value, OverlayRefused)

@@ -142,7 +142,9 @@ def _overlay() -> Fact:
     loaded = "\toverlay" in _text(Path("/proc/filesystems"))
     module = next(Path("/lib/modules", platform.release()).glob("kernel/fs/overlayfs/overlay.ko*"), None)
     state = "loaded" if loaded else "a module that is not loaded" if module else "missing"
-    return Fact(name="overlayfs", state=state, ok=loaded, required=True, advice="" if loaded else "modprobe overlay")
+    if not loaded:
+        state += ": each image's layers are merged into one more folder, once"
+    return Fact(name="overlayfs", state=state, ok=loaded, required=False, advice="" if loaded else "modprobe overlay")
 
 
 def _landlock() -> Fact:

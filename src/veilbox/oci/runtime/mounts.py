@@ -32,6 +32,10 @@ _VOLUME_INODES = 16
 _CLONE_REFUSED = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP})
 
 
+class OverlayRefused(MachineError):
+    """The kernel has no overlays for us: not loaded, too old for user namespaces, or forbidden."""
+
+
 def mount_tmpfs(path: Path, size_bytes: int, owner_id: int) -> None:
     """Mount a memory volume that one container's user may write and everybody may read.
 
@@ -58,6 +62,7 @@ def mount_overlay(layers: Sequence[Path], path: Path) -> None:
         path: An existing folder.
 
     Raises:
+        OverlayRefused: The kernel refused to lay them over each other. One folder needs no overlay.
         MachineError: A layer is missing, or the kernel refused.
     """
     with ExitStack() as opened:
@@ -68,7 +73,13 @@ def mount_overlay(layers: Sequence[Path], path: Path) -> None:
             else:
                 _overlay(lower, path)
         except OSError as error:
-            raise _refused("an image's layers cannot be mounted", path, error, _ADVICE_OVERLAY) from error
+            kind = MachineError if len(lower) == 1 else OverlayRefused
+            raise kind(
+                "an image's layers cannot be mounted",
+                where=str(path),
+                actual=error.strerror or "",
+                advice=_ADVICE_OVERLAY,
+            ) from error
 
 
 def _opened_folder(layer: Path, opened: ExitStack) -> int:
@@ -165,5 +176,5 @@ def _reopenable(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def _refused(what: str, path: Path, error: OSError, advice: str = "") -> MachineError:
-    return MachineError(what, where=str(path), actual=error.strerror or "", advice=advice)
+def _refused(what: str, path: Path, error: OSError) -> MachineError:
+    return MachineError(what, where=str(path), actual=error.strerror or "")
