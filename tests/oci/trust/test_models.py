@@ -7,17 +7,19 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from memory_registry import MemoryRegistry
+from model_shelf import CARD, Shelf
+from sides import memory_side, quiet
 from trust_shop import NOW, key
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError, UsageError
-from veilbox.oci.admit import Trust
 from veilbox.oci.image.compression import CompressedTar, Compression
 from veilbox.oci.image.garbage import collect
 from veilbox.oci.image.lease import lease
@@ -25,70 +27,15 @@ from veilbox.oci.image.spec import DIFF_ID, MANIFEST_TYPE, MODEL_CARD_TYPE, MODE
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.wire import artifact_bytes
 from veilbox.oci.models import artifact as artifact_module
-from veilbox.oci.models.admit import RunnableModel, admit_model, settle_model
+from veilbox.oci.models.admit import admit_model, settle_model
 from veilbox.oci.models.artifact import ModelArtifact, make_artifact
 from veilbox.oci.models.card import completed_card
 from veilbox.oci.models.examine import examine_model
+from veilbox.oci.models.pull import pull_model
 from veilbox.oci.models.shelf import ModelChoices, find, held, tag_of
-from veilbox.oci.models.sign import sign_model
 from veilbox.oci.pull import load_archive
-from veilbox.oci.registry.images import save
-from veilbox.oci.trust.policy_file import read_policy
-from veilbox.oci.trust.store import TrustStore
+from veilbox.oci.registry.images import copy, push, save
 from veilbox.oci.trust.verify import Clause
-
-REFERENCE = "r.example/veilbox/model-finder"
-CARD: dict[str, Any] = {
-    "name": "finder",
-    "classes": ["face"],
-    "licence": "MIT",
-    "source": "made here",
-    "training_data": "drawings",
-    "recall": [{"of": "face", "value": 0.9, "on": "10 drawings"}],
-    "input": {},
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shelf:
-    store: ImageStore
-    folder: Path
-
-    def make(self, weights: bytes = b"weights", *, sign: str = "alice", **changes: Any) -> ModelArtifact:
-        (self.folder / "m.onnx").write_bytes(weights)
-        (self.folder / "card.json").write_text(json.dumps(CARD | changes))
-        made = make_artifact(self.store, self.folder / "m.onnx", self.folder / "card.json")
-        if sign:
-            self.sign(made, sign)
-        return made
-
-    def sign(self, made: ModelArtifact, who: str, *, reference: str = REFERENCE, now: datetime = NOW) -> None:
-        sign_model(self.store, made, key(who), reference=reference, now=now)
-
-    def policy(self, rule: str = "", *, head: str = "", keys: str = '["alice"]', more: str = "") -> None:
-        trust = self.store.root / "trust"
-        trust.mkdir(exist_ok=True)
-        for who in ("alice", "bob"):
-            (trust / f"{who}.pub").write_text(key(who).public.pem)
-        named = "".join(f'[keys.{who}]\nfile = "{who}.pub"\n{more}\n' for who in ("alice", "bob"))
-        text = f'version = 1\n{named}[[rules]]\nimages = ["model-*"]\nkeys = {keys}\n{rule}\n{head}\n'
-        (trust / "policy.toml").write_text(text)
-
-    def trust(self, now: datetime = NOW) -> Trust:
-        store = TrustStore(self.store.root / "trust")
-        return Trust(store=store, policy=read_policy(store.policy_path), now=now)
-
-    def settle(self, made: ModelArtifact, *, now: datetime = NOW) -> RunnableModel:
-        with lease(self.store.root) as kept:
-            return settle_model(self.store, made.descriptor, kept, trust=self.trust(now))
-
-    def refused(self, made: ModelArtifact, clause: Clause, words: str = "", *, now: datetime = NOW) -> None:
-        with pytest.raises(ImageError, match=rf"model-finder: refused by clause {clause.number}, {clause}: .*{words}"):
-            self.settle(made, now=now)
-        assert held(self.store) == {}
-
-    def blob(self, digest: Digest) -> Path:
-        return self.store.layout.root / "blobs" / "sha256" / digest.hex
 
 
 @pytest.fixture
@@ -400,3 +347,28 @@ def test_a_model_under_another_s_tag_is_refused(shelf: Shelf) -> None:
         held(shelf.store)
     with lease(shelf.store.root) as kept, pytest.raises(ImageError, match="under another's name"):
         settle_model(shelf.store, made.descriptor, kept, trust=shelf.trust(), tag=tag_of("seeker", made.digest))
+
+
+def test_a_model_travels_through_registries_with_its_signature(shelf: Shelf, tmp_path: Path) -> None:
+    side = memory_side(MemoryRegistry(), tmp_path)
+    first = shelf.settle(shelf.make(b"first" * 1000))
+    second = shelf.settle(shelf.make(b"second" * 1000))
+    for settled, version in ((first, "1"), (second, "2")):
+        tag, reference = tag_of("finder", settled.manifest), side.reference("model-finder", version)
+        push(shelf.store, side.connection(), tag, reference, quiet)
+    copy(side.connection(), side.reference("model-finder", "2"), side.reference("mirror/model-finder", "2"), quiet)
+    there = Shelf(store=ImageStore(tmp_path / "there"), folder=tmp_path)
+    there.store.prepare()
+    there.policy(keys='["bob"]')
+    reference = side.reference("mirror/model-finder", "2")
+    with pytest.raises(ImageError, match="clause 4, signature"):
+        pull_model(there.store, side.connection(), reference, quiet)
+    assert held(there.store) == {}
+    there.policy()
+    pulled, _ = pull_model(there.store, side.connection(), reference, quiet)
+    assert pulled.manifest == second.manifest
+    assert [key for key, _ in held(there.store)] == ["finder"]
+    _, moved = pull_model(there.store, side.connection(), side.reference("model-finder", "1"), quiet)
+    # An update is its layer, its card, its manifest and its signature.
+    (layer,) = ModelArtifact.of(there.store, held(there.store)["finder", first.manifest]).manifest.layers
+    assert layer.size < moved.sent < layer.size + 3000
