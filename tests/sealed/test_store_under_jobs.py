@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sealed_workshop import VEILBOX
 
-from veilbox.oci.image.definition import image_names
+from veilbox.oci.examine import held
 from veilbox.oci.image.garbage import collect
 from veilbox.oci.image.store import ImageStore
 
@@ -100,15 +100,15 @@ def unpacked(store: ImageStore) -> set[str]:
 
 def test_the_collector_removes_nothing_that_runs(run: Run, store: ImageStore, short_film: Path, tmp_path: Path) -> None:
     """Every image is forgotten and collected while their containers run; the job does not notice."""
-    forgotten = " ".join(f"--forget {name}" for name in image_names() if store.layout.resolve(name) is not None)
+    forgotten = " ".join(f"--forget {one.name}" for one in held(store))
     done = run(WATCHED, f"{VEILBOX} image gc {forgotten}", film=short_film)
     assert done.returncode == 0, done.stderr
     assert "removed" in done.stderr
     [output] = report(tmp_path)["outputs"]
     assert output["frames"] == 50
     ran = report(tmp_path)["components"]
-    held = {component["image_digest"] for component in ran.values()}
-    assert {digest.text for digest, _ in store.layout.blobs()} >= held
+    running = {component["image_digest"] for component in ran.values()}
+    assert {digest.text for digest, _ in store.layout.blobs()} >= running
     assert all(store.layout.resolve(name) is None for name in ran)
     assert unpacked(store)
     collect(store)
