@@ -17,6 +17,8 @@ from veilbox.core.stream import Kind
         lambda: Redaction(cells=0),
         lambda: Redaction(cells=9),
         lambda: Redaction(margin=-0.1),
+        lambda: Redaction(feather=-0.1),
+        lambda: Redaction(feather=1.1),
         lambda: Detection(film_side=32),
         lambda: Detection(image_side=10_000),
         lambda: Detection(stride=0),

@@ -81,6 +81,9 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--margin", type=float, metavar="SHARE", help="added on each side, as a share of the box (default: 0.15)"
     )
+    group.add_argument(
+        "--feather", type=float, metavar="SHARE", help="soft border around it, as a share of the box (default: 0)"
+    )
     group.add_argument("--lookahead", type=int, metavar="FRAMES", help="frames to wait for what follows (default: 12)")
     group.add_argument(
         "--stride", type=int, metavar="FRAMES", help="frames from one detection to the next (default: 1)"
@@ -110,7 +113,7 @@ def policy_from(arguments: argparse.Namespace) -> Policy:
         UsageError: A value is out of bounds.
     """
     return Policy(
-        redaction=Redaction(**_given(arguments, style=Style, cells=int, shape=Shape, margin=float)),
+        redaction=Redaction(**_given(arguments, style=Style, cells=int, shape=Shape, margin=float, feather=float)),
         detection=Detection(
             classes=tuple(dict.fromkeys(arguments.hide or Detection().classes)),
             **_given(arguments, recall=Recall, threshold=float, film_side=int, image_side=int, stride=int),

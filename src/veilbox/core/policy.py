@@ -94,12 +94,15 @@ class Redaction:
         shape: The ellipse circumscribes the detected box, so that its core is covered in full.
         margin: Added on each side, as a share of the box's width and height. A detector's box ends at brow and chin;
             0.15 covers hair line and ears (deface enlarges by 1.3 in all, the same amount).
+        feather: Width of a soft border outside of the region with its margin, as a share of the longer side; inside
+            nothing changes.
     """
 
     style: Style = Style.SOLID
     cells: int = 6
     shape: Shape = Shape.BOX
     margin: float = 0.15
+    feather: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.cells <= MAX_CELLS:
@@ -109,6 +112,8 @@ class Redaction:
                 expected=f"1 to {MAX_CELLS} cells",
                 actual=str(self.cells),
             )
+        if not 0 <= self.feather <= 1:
+            raise UsageError("feather out of bounds", where="--feather", expected="0 to 1", actual=str(self.feather))
         if not 0 <= self.margin <= 2:
             raise UsageError("margin out of bounds", where="--margin", expected="0 to 2", actual=str(self.margin))
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from veilbox.core.frame import FrameLayout, PixelFormat, Plane
 from veilbox.core.policy import Redaction, Shape, Style
 from veilbox.core.regions import Regions
-from veilbox.vision.redact.area import Area, ellipse_mask, joined, whole_pixels
+from veilbox.vision.redact.area import Area, Window, ellipse_mask, joined, whole_pixels
 from veilbox.vision.redact.cells import SMALLEST_CELL, cell_edges, cell_means, cell_side, flat, smooth
+from veilbox.vision.redact.feather import blend, border_pixels, box_fade, ellipse_fade, padded, ring
 from veilbox.vision.redact.planes import Samples, require_planes
 
 _Surface = Callable[[NDArray[np.uint64], NDArray[np.intp], NDArray[np.intp]], NDArray[np.uint64] | NDArray[np.float32]]
@@ -44,9 +45,13 @@ class Redactor:
             ProtocolError: The planes do not fit the layout, or a region is not finite. Nothing was changed.
         """
         require_planes(planes, layout)
-        for core in self._cores(regions, layout):
+        cores = self._cores(regions, layout)
+        for core in cores:
             for index, samples in enumerate(planes):
                 self._hide(samples, core, index, layout, full_range=full_range)
+        if self._redaction.feather and cores:
+            for index, samples in enumerate(planes):
+                self._soften(samples, cores, index, layout, full_range=full_range)
 
     def _cores(self, regions: Regions, layout: FrameLayout) -> list[Area]:
         solid = self._redaction.style is Style.SOLID
@@ -73,6 +78,32 @@ class Redactor:
             target[...] = cover
         else:
             np.copyto(target, cover, where=ellipse_mask(core, window, plane)[..., None])
+
+    def _soften(
+        self, samples: Samples, cores: list[Area], index: int, layout: FrameLayout, *, full_range: bool
+    ) -> None:
+        """Fade the covers out into what is around them; samples of no core are left to change."""
+        plane = layout.format.planes[index]
+        free = np.ones(samples.shape[:2], np.bool_)
+        for core in cores:
+            window = self._outline(core).window(plane, layout)
+            free[window.slices] &= ~self._hidden(core, window, plane)
+        for core in cores:
+            outline, pixels = self._outline(core), border_pixels(core, self._redaction.feather)
+            inner, outer = outline.window(plane, layout), ring(outline, pixels).window(plane, layout)
+            colours = _colours(layout.format, index)
+            cover: Samples | int = black(layout.format, index, full_range=full_range)
+            if self._redaction.style is not Style.SOLID:
+                cover = padded(self._surface(samples[inner.slices][..., :colours], outline, plane), inner, outer)
+            fade = (box_fade if self._redaction.shape is Shape.BOX else ellipse_fade)(outline, outer, plane, pixels)
+            blend(samples[outer.slices][..., :colours], cover, fade, free[outer.slices])
+
+    def _hidden(self, core: Area, window: Window, plane: Plane) -> NDArray[np.bool_]:
+        """Which samples of its window a core hides."""
+        if self._redaction.shape is Shape.ELLIPSE:
+            return ellipse_mask(core, window, plane)
+        rows, columns = window.slices
+        return np.ones((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
 
     def _surface(self, target: Samples, outline: Area, plane: Plane) -> Samples:
         cells = self._redaction.cells
