@@ -24,7 +24,7 @@ from veilbox.orchestrate.plan import Program, anonymize_plan
 from veilbox.orchestrate.pod import Pod
 from veilbox.transport.control import ComponentControl, SupervisorControl
 
-NAMES = ("ingest", "detect-centerface", "anonymize", "export", "audit")
+NAMES = ("ingest", "detect-centerface", "anonymize", "export", "verify", "audit")
 PROGRAMS = {name: Program(image=Digest.of(name.encode()), args=("python3",), env=()) for name in NAMES}
 CANARIES = Canaries(path="/nowhere", tcp_port=1, abstract_socket="none")
 # Every gate up to level 3 held, as a component reports its own, and as the observer reports the rest.

@@ -12,7 +12,7 @@ from veilbox.core.plan import SUPERVISOR, Mount, Plan
 from veilbox.core.policy import Detection, Keep, Policy
 from veilbox.orchestrate.plan import Program, anonymize_plan, detect_plan, detectors
 
-NAMES = ("ingest", "detect-centerface", "detect-plates", "anonymize", "export", "audit")
+NAMES = ("ingest", "detect-centerface", "detect-plates", "anonymize", "export", "verify", "audit")
 PROGRAMS = {
     name: Program(image=Digest.of(name.encode()), args=("/usr/bin/python3", "-m", "veilbox.components"), env=())
     for name in NAMES
@@ -24,6 +24,7 @@ SIGHT = {
     "detect-centerface": {"analysis": True},
     "anonymize": {"raw": True, "clean": False},
     "export": {"clean": True},
+    "verify": {},
     "audit": {},
 }
 

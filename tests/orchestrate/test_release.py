@@ -5,7 +5,9 @@ Every hostile play runs where outputs have hidden names, so that one left behind
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -27,6 +29,8 @@ from veilbox.core.control import (
     ItemFailed,
     ItemStarted,
     OpenItem,
+    OpenOutput,
+    Verified,
 )
 from veilbox.core.errors import (
     ComponentDied,
@@ -39,15 +43,19 @@ from veilbox.core.errors import (
     VeilboxError,
 )
 from veilbox.core.exposure import Exposure, TrackExposure
+from veilbox.core.findings import Finding, FindingKind
 from veilbox.core.job import Item, Job
-from veilbox.core.policy import Policy, Retention
+from veilbox.core.policy import Policy, Retention, Verdict, Verification
 from veilbox.core.stream import Kind
 from veilbox.orchestrate import release, staging
 from veilbox.orchestrate.audit_log import LogFolder
 from veilbox.orchestrate.audit_trail import AuditTrail
 from veilbox.orchestrate.progress import Silent
+from veilbox.orchestrate.quarantine import Quarantine
 from veilbox.orchestrate.release import AnonymizeRun
 from veilbox.orchestrate.retention import SourceRetention
+from veilbox.vault.aes_gcm import decrypt_file
+from veilbox.vault.keys import KeyFolder
 
 __all__ = ["clock"]
 
@@ -106,7 +114,24 @@ class Play:
             if name not in but:
                 self.stage[name].say(done(item))
 
+    def look(self, *findings: Finding) -> Iterator[None]:
+        """Verify is handed an output that nobody can write any more, and says what it found."""
+        while not (heard := self.stage["verify"].hear()):
+            yield
+        for message, fds in heard:
+            assert isinstance(message, OpenOutput)
+            (fd,) = fds
+            assert os.read(fd, 9) == b"clean"
+            assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+            os.close(fd)
+            self.stage["verify"].say(_seen(*findings, item=message.item))
+
     def log(self) -> Iterator[None]:
+        """Verify finds nothing, and the log vouches."""
+        yield from self.look()
+        yield from self.append()
+
+    def append(self) -> Iterator[None]:
         """Audit waits for an entry and makes it durable."""
         while not (heard := self.stage["audit"].hear()):
             yield
@@ -202,21 +227,24 @@ def play(folder: Path, clock: Clock) -> Iterator[Play]:
     assert play.stage.stopped == 1
 
 
-def run(play: Play, script: Iterator[None], *, items: int = 1, collected: bool = False) -> AnonymizeRun:
+def run(
+    play: Play, script: Iterator[None], *, items: int = 1, collected: bool = False, policy: Policy = POLICY
+) -> AnonymizeRun:
     """Run a job of some items with a script."""
     source = play.folder.parent / "source.mp4"
     source.write_bytes(b"raw")
     parts = [
         Item(source=source, output=play.folder / f"out{number}.mp4", name=f"in{number}") for number in range(items)
     ]
-    job = Job(items=tuple(parts), policy=POLICY, folder=collected)
-    with pod_on(play.stage, POLICY) as pod:
+    job = Job(items=tuple(parts), policy=policy, folder=collected)
+    with pod_on(play.stage, policy) as pod:
         play.stage.enter()
         pod.await_ready()
-        trail = AuditTrail(pod, LogFolder(root=play.folder, names=bytes(32)), "0", POLICY)
+        trail = AuditTrail(pod, LogFolder(root=play.folder, names=bytes(32)), "0", policy)
         play.trails.append(trail)
         retention = SourceRetention(play.retention, play.folder.parent / "store", "0", trail)
-        ran = AnonymizeRun(job, pod, trail, Director(play.stage, script), (DETECT,), retention)
+        quarantine = Quarantine(play.folder.parent / "store", "0")
+        ran = AnonymizeRun(job, pod, trail, Director(play.stage, script), (DETECT,), retention, quarantine)
         ran.run()
         for name, actor in play.stage.actors.items():
             if actor.status is None:
@@ -273,6 +301,10 @@ HOSTILE: list[tuple[str, Callable[[Play], Iterator[None]], type[VeilboxError], s
     ("failed while vouched for", lambda play: play.witness_and_say("export", _failed()), ProtocolError, "failed after"),
     ("vouched for by export", lambda play: play.witness_and_say("export", _entry()), ProtocolError, "export: unexpec"),
     ("vouched for too early", lambda play: play.say("audit", _entry()), ProtocolError, "audit: an entry that was not"),
+    ("looked at by export", lambda play: play.witness_and_say("export", _seen()), ProtocolError, "export: unexpec"),
+    ("looked at too early", lambda play: play.say("verify", _seen()), ProtocolError, "verify: an output that it was"),
+    ("looked at twice", lambda play: play.witness_and_say("verify", _seen(), _seen()), ProtocolError, "verify: an ou"),
+    ("verify dies", lambda play: play.die("verify"), ComponentDied, "verify: ended"),
     ("no histogram", lambda play: play.say("export", *play.reported()), ProtocolError, "histogram"),
     (
         "a class that nobody detects",
@@ -301,6 +333,10 @@ HOSTILE: list[tuple[str, Callable[[Play], Iterator[None]], type[VeilboxError], s
 
 def _failed(kind: str = "OutputError") -> ItemFailed:
     return ItemFailed(item=0, failure=Failure(kind=kind, what="disk full"))
+
+
+def _seen(*findings: Finding, item: int = 0) -> Verified:
+    return Verified(item=item, frames=2, regions=4, searched=1, side=960, findings=findings)
 
 
 def _track(label: str) -> TrackExposure:
@@ -343,6 +379,69 @@ def test_a_death_after_the_release_takes_nothing_back(play: Play) -> None:
     ran = run(play, script())
     assert len(ran.outputs) == 1
     assert names(play) == ["out0.mp4"]
+
+
+FLAW = Finding(kind=FindingKind.STRUCTURE, what="not allowed", where="moov/udta")
+FACE = Finding(kind=FindingKind.RESIDUAL, what="face", where="track 0", score=0.9, first=1, last=1)
+DEFAULT = Verification()
+ALL = Verification(structure=Verdict.RELEASE, residual=Verdict.RELEASE)
+WITHHOLD = Verification(structure=Verdict.QUARANTINE, residual=Verdict.FAIL)
+# Findings, rules, what becomes of the output.
+VERDICTS = [
+    ((FLAW,), DEFAULT, Verdict.FAIL),
+    ((FACE,), DEFAULT, Verdict.QUARANTINE),
+    ((FACE, FLAW), DEFAULT, Verdict.FAIL),
+    ((FACE, FLAW), ALL, Verdict.RELEASE),
+    ((FLAW,), WITHHOLD, Verdict.QUARANTINE),
+    ((FLAW, FACE), WITHHOLD, Verdict.FAIL),
+]
+
+
+class TestVerify:
+    def judged(self, play: Play, rules: Verification, *findings: Finding) -> AnonymizeRun:
+        def script() -> Iterator[None]:
+            play.write()
+            play.witness()
+            yield from play.look(*findings)
+            yield from play.append()
+
+        return run(play, script(), policy=Policy(deadline_s=2, verification=rules))
+
+    @pytest.mark.parametrize(("findings", "rules", "verdict"), VERDICTS)
+    def test_the_policy_decides(
+        self, play: Play, findings: tuple[Finding, ...], rules: Verification, verdict: Verdict
+    ) -> None:
+        play.retention = Retention.DELETE
+        ran = self.judged(play, rules, *findings)
+        released = verdict is Verdict.RELEASE
+        assert names(play) == (["out0.mp4"] if released else [])
+        assert play.source.exists() is not released
+        told = ran.outputs[0] if released else ran.failures[0]
+        assert told.verification is not None
+        assert len(ran.outputs) + len(ran.failures) == 1
+        assert (told.verification.verdict, told.verification.findings) == (verdict, findings)
+        error = {Verdict.FAIL: ("OutputRefused", 11), Verdict.QUARANTINE: ("OutputQuarantined", 12)}.get(verdict)
+        assert [(failure.error, failure.exit_code) for failure in ran.failures] == ([error] if error else [])
+
+    def test_what_is_in_quarantine_is_encrypted_and_opens_with_the_jobs_key(self, play: Play) -> None:
+        (failure,) = self.judged(play, DEFAULT, FACE).failures
+        kept, store = Path(failure.quarantine), play.folder.parent / "store"
+        assert kept == store / "quarantine" / "0" / "0.veilbox"
+        assert b"clean" not in kept.read_bytes()
+        assert kept.parent.stat().st_mode & 0o777 == 0o700
+        opened = io.BytesIO()
+        with kept.open("rb") as sealed:
+            decrypt_file(sealed, opened, KeyFolder.of(store).load("0-quarantine"))
+        assert opened.getvalue() == b"clean"
+        assert {path for path in store.rglob("*") if path.is_file()} == {kept, store / "keys" / "0-quarantine.key"}
+
+    def test_findings_are_in_the_log_before_the_release(self, play: Play) -> None:
+        self.judged(play, ALL, FACE, FLAW, FLAW)
+        entries = [json.loads(entry) for entry in play.entries]
+        found = [(entry["kind"], entry["count"], entry["action"]) for entry in entries if entry["type"] == "finding"]
+        assert found == [("residual face", 1, "release"), ("structure not allowed", 2, "release")]
+        assert [entry["type"] for entry in entries][-1] == "release"
+        assert "moov" not in "".join(play.entries)
 
 
 class TestFolder:

@@ -8,10 +8,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from veilbox.core.policy import Policy
+from veilbox.core.findings import Finding, FindingKind, Look
+from veilbox.core.policy import Policy, Verdict
 from veilbox.orchestrate.launcher import Root
 from veilbox.orchestrate.report import (
     AuditReference,
+    Checked,
     ComponentReport,
     ImageAdmission,
     IoBytes,
@@ -28,6 +30,10 @@ from veilbox.orchestrate.report import (
 )
 
 PUBLISHED = Path(__file__).parents[2] / "docs/reference/report.schema.json"
+
+
+FOUND = Finding(kind=FindingKind.RESIDUAL, what="face", score=0.5, first=1, last=1, looks=(Look(frame=1, score=0.5),))
+CHECKED = Checked(verdict=Verdict.RELEASE, frames=1, regions=1, searched=1, side=960, findings=(FOUND,), omitted=0)
 
 
 @pytest.fixture
@@ -61,6 +67,7 @@ def report() -> Report:
                 lookahead=12,
                 audit_index=5,
                 source_fate="kept",
+                verification=CHECKED,
             ),
         ),
         failures=(SourceFailure(source="x", error="SourceCorrupt", message="m", exit_code=3),),

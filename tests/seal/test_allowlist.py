@@ -6,7 +6,7 @@ from veilbox.core.errors import UsageError
 from veilbox.seal.allowlist import syscalls
 from veilbox.seal.confinement import _CALLS
 
-COMPONENTS = ("ingest", "detect-centerface", "anonymize", "export", "audit")
+COMPONENTS = ("ingest", "detect-centerface", "anonymize", "export", "verify", "audit")
 # clone is allowed for threads only, see oci/runtime/seccomp.py; execve starts the component itself.
 NEVER = {*_CALLS, "unshare", "socket", "socketpair", "connect", "fork", "vfork", "kill", "process_madvise", "tkill"}
 
@@ -33,7 +33,7 @@ def test_detectors_share_a_list() -> None:
     assert syscalls("detect-centerface") == syscalls("detect-other") == syscalls("detect")
 
 
-@pytest.mark.parametrize("component", ["", "base", "verify", "../ingest", "INGEST"])
+@pytest.mark.parametrize("component", ["", "base", "supervisor", "../ingest", "INGEST"])
 def test_an_unknown_component_has_no_list(component: str) -> None:
     with pytest.raises(UsageError, match="no allow-list"):
         syscalls(component)

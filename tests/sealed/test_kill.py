@@ -27,7 +27,7 @@ from sealed_workshop import VEILBOX, RunVeilbox, make_film
 
 pytestmark = pytest.mark.sealed
 
-NAMES = ("ingest", "detect-centerface", "anonymize", "export", "audit")
+NAMES = ("ingest", "detect-centerface", "anonymize", "export", "verify", "audit")
 KILLS = int(os.environ.get("VEILBOX_KILLS", "30"))
 SEED = os.environ.get("VEILBOX_SEED", str(random.SystemRandom().randrange(10**6)))
 FRAMES = 50

@@ -32,13 +32,16 @@ from veilbox.core.control import (
     LogOpened,
     OpenItem,
     OpenLog,
+    OpenOutput,
     Probed,
     Ready,
     Seal,
     Sealed,
     ToComponent,
+    Verified,
 )
 from veilbox.core.errors import ComponentDied, ComponentHung, Failure, ProtocolError
+from veilbox.core.findings import Finding, FindingKind, Look
 from veilbox.core.isolation import Gate
 from veilbox.core.policy import Detection, Keep, Policy, Style
 from veilbox.core.stream import Kind
@@ -61,13 +64,14 @@ FAILURE = Failure(kind="SourceCorrupt", what="cut short", expected="300 frames",
 TO_COMPONENT: list[ToComponent] = [
     CONFIGURE,
     OpenItem(item=3, suffix="mp4"),
+    OpenOutput(item=3, suffix="mp4", kind=Kind.FILM, width=64, height=48, rotation=90, frames=2, times="sha256:00"),
     OpenLog(first=7),
     Append(entries=("{}", "{}")),
     Seal(),
     Finish(),
 ]
 # Messages with descriptors, and how many.
-HANDED = {Configure: 2, OpenLog: 4, Seal: 1}
+HANDED = {Configure: 2, OpenLog: 4, OpenOutput: 1, Seal: 1}
 FROM_COMPONENT: list[FromComponent] = [
     Hello(component="ingest", first_ns=1, imported_ns=2),
     Probed(gates=(Gate(name="dns", tried="a query", found="EPERM", held=True),)),
@@ -76,6 +80,14 @@ FROM_COMPONENT: list[FromComponent] = [
     ItemStarted(item=0, first_sequence=0, kind=Kind.FILM, width=1, height=2, frames=3, rotation=90),
     ItemDone(item=0, frames=3, counts={"face/0": 2}, covered={"detected": 4}, latency_us=((10, 2), (20, 1))),
     ItemFailed(item=0, failure=FAILURE),
+    Verified(
+        item=0,
+        frames=2,
+        regions=4,
+        searched=1,
+        side=960,
+        findings=(Finding(kind=FindingKind.RESIDUAL, what="face", score=0.5, looks=(Look(frame=1, score=0.5),)),),
+    ),
     LogOpened(key="veilbox/audit+00+AQ==", size=0, recovered_bytes=0),
     Appended(index=0, digest="sha256:00"),
     Sealed(origin="o", first=0, index=1, leaf="sha256:00", size=2, checkpoint="o\n2\n", proof=("AA==",)),

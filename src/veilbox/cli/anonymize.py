@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from veilbox.cli.exposure import write_page
 from veilbox.cli.model_option import add_model_option
-from veilbox.cli.policy_options import add_detection_options, add_redaction_options, add_retention_option, policy_from
+from veilbox.cli.policy_options import (
+    add_detection_options,
+    add_redaction_options,
+    add_retention_option,
+    add_verification_options,
+    policy_from,
+)
 from veilbox.cli.progress_bar import progress_for
 from veilbox.cli.summary import print_summary
 from veilbox.core.errors import OutputError, PartialFailure
@@ -49,6 +55,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_detection_options(parser)
     add_model_option(parser)
     add_redaction_options(parser)
+    add_verification_options(parser)
     add_retention_option(parser)
     told = parser.add_argument_group("what you are told")
     told.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON")
@@ -90,12 +97,27 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print_summary(report)
     _tell_unkept(report)
+    if len(items) == 1:
+        _tell_withheld(report, str(items[0].output))
     if report.failures:
         raise PartialFailure(
             f"{len(report.failures)} of {len(items)} sources gave no output",
             advice="See the messages above, or `failures` in the report",
         )
     return 0
+
+
+def _tell_withheld(report: Report, output: str) -> None:
+    """Say of the one output why it was not released.
+
+    Raises:
+        VerificationError: It was not.
+    """
+    from veilbox.orchestrate.verdict import withheld  # noqa: PLC0415
+
+    for failure in report.failures:
+        if failure.verification is not None:
+            raise withheld(failure.verification, output, Path(failure.quarantine) if failure.quarantine else None)
 
 
 def _tell_unkept(report: Report) -> None:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import veilbox
 from veilbox.cli import anonymize, audit, decrypt, detect, doctor, evaluate, exposure, image, model, purge, scan
-from veilbox.core.errors import Failure, Interrupted, PartialFailure, VeilboxError
+from veilbox.core.errors import Failure, Interrupted, PartialFailure, VeilboxError, VerificationError
 
 _COMMANDS = (anonymize, detect, evaluate, doctor, image, model, audit, exposure, decrypt, purge, scan)
 
@@ -23,7 +23,7 @@ example:
 exit status:
   0 done, 2 wrong request, 3 source at fault, 4 output cannot be written, 5 machine lacks something,
   6 image missing or stale, 7 isolation below the minimum, 8 a component failed, 9 some sources of several failed,
-  10 audit log not as signed, 130 interrupted
+  10 audit log not as signed, 11 output refused by verify, 12 output in quarantine, 130 interrupted
 """
 
 
@@ -44,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         as_json = getattr(arguments, "json", False)
         return int(arguments.run(arguments))
     except VeilboxError as error:
-        # A partial failure follows a report that lists every failed source: one run prints one JSON document.
-        _tell(error, as_json=as_json and not isinstance(error, PartialFailure))
+        # These follow a report that lists every failed source: one run prints one JSON document.
+        _tell(error, as_json=as_json and not isinstance(error, PartialFailure | VerificationError))
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output left; there is nobody to tell.

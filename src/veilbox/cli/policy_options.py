@@ -18,6 +18,8 @@ from veilbox.core.policy import (
     Shape,
     Style,
     Tracking,
+    Verdict,
+    Verification,
 )
 
 # Classes that the built-in models know.
@@ -96,6 +98,52 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
     encoding.add_argument("--crf", type=int, metavar="N", help="constant rate factor (default: 20 for libx264)")
 
 
+def add_verification_options(parser: argparse.ArgumentParser) -> None:
+    """What is asked of an output before it is released."""
+    group = parser.add_argument_group("verification of the output")
+    verdicts = [*Verdict]
+    group.add_argument(
+        "--on-structure",
+        choices=verdicts,
+        help="what becomes of an output with a part that is on no allow-list, or that does not decode to the source's "
+        "frames (default: fail)",
+    )
+    group.add_argument(
+        "--on-residual",
+        choices=verdicts,
+        help="what becomes of an output in which a region is not hidden, or a second look finds something "
+        "(default: quarantine, which keeps it encrypted)",
+    )
+    group.add_argument(
+        "--residual-score",
+        type=float,
+        metavar="SCORE",
+        help=f"lowest score of the second look that counts, 0 to 1 (default: {Verification().score})",
+    )
+    group.add_argument(
+        "--verify-stride",
+        type=int,
+        metavar="FRAMES",
+        help=f"frames of a film from one second look to the next (default: {Verification().stride}); what was hidden "
+        "is looked at in every frame",
+    )
+
+
+def _verification(arguments: argparse.Namespace) -> Verification:
+    names = {
+        "structure": "on_structure",
+        "residual": "on_residual",
+        "score": "residual_score",
+        "stride": "verify_stride",
+    }
+    values = {name: getattr(arguments, option, None) for name, option in names.items()}
+    given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+    for name in ("structure", "residual"):
+        if name in given:
+            given[name] = Verdict(given[name])
+    return Verification(**given)
+
+
 def add_retention_option(parser: argparse.ArgumentParser) -> None:
     """What becomes of sources."""
     parser.add_argument(
@@ -122,6 +170,7 @@ def policy_from(arguments: argparse.Namespace) -> Policy:
         encoding=Encoding(**_given(arguments, encoder=str, preset=str, crf=int)),
         keep=tuple(Keep(name) for name in dict.fromkeys(getattr(arguments, "keep", None) or ())),
         log_names=getattr(arguments, "log_names", False),
+        verification=_verification(arguments),
         retention=Retention(getattr(arguments, "source", None) or Retention.KEEP),
         minimum_isolation=_level(arguments.isolation),
         **({} if arguments.deadline is None else {"deadline_s": arguments.deadline}),

@@ -25,7 +25,8 @@ def print_summary(report: Report) -> None:
     if len(report.outputs) > _LISTED:
         console.print(f"released  … and {len(report.outputs) - _LISTED} more")
     for failure in report.failures:
-        console.print(f"failed    {failure.message}", soft_wrap=True)
+        word = "withheld" if failure.quarantine else "failed"
+        console.print(f"{word:<10}{failure.message}", soft_wrap=True)
     if report.skipped:
         console.print(f"skipped   {report.skipped} files that are neither images nor films")
 
@@ -40,11 +41,21 @@ def _figures(report: Report) -> str:
         (
             f"frames    {frames} in {len(report.outputs)} files, {metrics.fps:.1f} fps, {metrics.wall_s:.2f} s in all",
             f"hidden    {counts} (boxes: {covered})",
+            f"verified  {_verified(report)}",
             f"latency   p50 {latency.p50:.0f} ms, p95 {latency.p95:.0f} ms, p99 {latency.p99:.0f} ms, decode to encode",
             f"start-up  {_startup(report)}",
             f"memory    {metrics.memory_peak_bytes / 1e6:.0f} MB, all components together at most",
             f"runtime   {report.runtime}, kernel {report.kernel}",
         )
+    )
+
+
+def _verified(report: Report) -> str:
+    seen = [output.verification for output in report.outputs]
+    found = sum(len(one.findings) + one.omitted for one in seen)
+    return (
+        f"{sum(one.frames for one in seen)} frames decoded, {sum(one.regions for one in seen)} regions looked at, "
+        f"{sum(one.searched for one in seen)} frames searched again, {found} findings in what was released"
     )
 
 

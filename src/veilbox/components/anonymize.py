@@ -25,8 +25,9 @@ from veilbox.core.regions import Origin, Regions
 from veilbox.core.stream import AnalysisView, Kind, StreamInfo
 from veilbox.transport.consumer import FrameView, RingConsumer
 from veilbox.transport.info import decode_info, encode_info
-from veilbox.transport.messages import ANALYSED, End, Start
+from veilbox.transport.messages import ANALYSED, Boxes, End, Start
 from veilbox.transport.producer import RingProducer
+from veilbox.transport.relay import Sender
 from veilbox.vision.redact import Redactor, planes_of
 from veilbox.vision.track import Tracker
 
@@ -126,6 +127,7 @@ class _Anonymize:
         if clean is None:
             raise ProtocolError("an edge is missing", where="clean")
         self._clean: RingProducer = clean
+        self._hidden: Sender | None = edges.regions_out()
         self._boxes = BoxGatherer(edges.boxes_in())
         self._redactor = Redactor(configure.policy.redaction)
         self._item: Item | None = None
@@ -165,6 +167,8 @@ class _Anonymize:
         item = Item(start, self._policy, self._boxes.thresholds(self._session))
         self._session.item, self._session.frames = start.item, 0
         self._clean.start(start.item, item.announced, item.layout.nbytes, wanted_slots=_CLEAN_SLOTS)
+        if self._hidden is not None:
+            self._hidden.start(start.item)
         self._item = item
 
     def _current(self) -> Item:
@@ -222,6 +226,8 @@ class _Anonymize:
             decoded_ns=frame.frame.decoded_ns,
             flags=0,
         )
+        if self._hidden is not None:
+            self._hidden.send(Boxes(sequence=sequence, payload=regions.pack()))
         self._raw.release(frame)
         item.count(regions)
         self._session.frames += 1
@@ -230,7 +236,7 @@ class _Anonymize:
     def _finish(self, item: Item) -> None:
         for sequence, regions in item.tracker.flush():
             self._emit(item, sequence, regions)
-        self._clean.end(item.number, aborted=False)
+        self._end(item, aborted=False)
         self._session.send(
             ItemDone(
                 item=item.number,
@@ -246,5 +252,10 @@ class _Anonymize:
     def _abort(self, item: Item) -> None:
         for frame in (*item.held.values(), *item.unpushed.values()):
             self._raw.release(frame)
-        self._clean.end(item.number, aborted=True)
+        self._end(item, aborted=True)
         self._item = None
+
+    def _end(self, item: Item, *, aborted: bool) -> None:
+        self._clean.end(item.number, aborted=aborted)
+        if self._hidden is not None:
+            self._hidden.end(item.number, aborted=aborted)

@@ -49,6 +49,21 @@ class Edges:
             return Receiver(channel, Packet)
         return None
 
+    def regions_out(self) -> Sender | None:
+        """Where it goes which regions were hidden, if the plan has somebody who looks at the output."""
+        for channel in self._ends("regions", producer=True).values():
+            return Sender(channel, self._waiter, Boxes)
+        return None
+
+    def regions_in(self) -> Receiver:
+        """Where it comes from which regions were hidden.
+
+        Raises:
+            ProtocolError: The plan has no such edge for this component.
+        """
+        (channel,) = self._exactly("regions", 1, producer=False).values()
+        return Receiver(channel, Boxes)
+
     def ring_producer(self, edge: str) -> RingProducer | None:
         """The ring that this component fills on an edge."""
         ends = self._ends(edge, producer=True)

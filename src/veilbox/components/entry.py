@@ -21,7 +21,7 @@ from veilbox.seal.lifeline import die_with_parent
 from veilbox.transport.control import ComponentControl
 
 # Component by the first word of its name: `detect-centerface` runs `detect`.
-_COMPONENTS = ("ingest", "detect", "anonymize", "export", "audit")
+_COMPONENTS = ("ingest", "detect", "anonymize", "export", "verify", "audit")
 
 
 class Component(Protocol):

@@ -16,6 +16,7 @@ from veilbox.core.control import ItemDone, ItemFailed, ItemStarted, OpenItem, Re
 from veilbox.core.errors import Failure, InputError, IsolationError, ProtocolError
 from veilbox.core.policy import Keep, Policy
 from veilbox.core.stream import AnalysisView, Kind, StreamInfo
+from veilbox.core.timing import Timeline
 from veilbox.media.source import AudioPacket, Picture, Source, open_source
 from veilbox.seal.probe import reopens_for_writing
 from veilbox.transport.info import encode_info
@@ -63,14 +64,15 @@ class _Ingest:
                 view = self._view(source.info, message)
                 self._start(message.item, source.info, view)
                 started = True
-                self._frames(source, view)
+                times = Timeline(source.info.seconds_per_pts)
+                self._frames(source, view, times)
         except InputError as error:
             if started:
                 self._end(message.item, aborted=True)
             self._session.send(ItemFailed(item=message.item, failure=Failure.of(error)))
             return
         self._end(message.item, aborted=False)
-        self._session.send(ItemDone(item=message.item, frames=self._session.frames))
+        self._session.send(ItemDone(item=message.item, frames=self._session.frames, times=times.word))
 
     def _open(self, file: BinaryIO, message: OpenItem) -> Source:
         if self._session.sealed and reopens_for_writing(file.fileno()):
@@ -108,7 +110,7 @@ class _Ingest:
         if self._audio is not None:
             self._audio.start(item)
 
-    def _frames(self, source: Source, view: AnalysisView) -> None:
+    def _frames(self, source: Source, view: AnalysisView, times: Timeline) -> None:
         for index, part in enumerate(_pictures(source, self._send_audio)):
             decoded_ns = time.monotonic_ns()
             analysed = index % self._policy.detection.stride == 0
@@ -117,6 +119,7 @@ class _Ingest:
                 slot = self._analysis.acquire()
                 slot.buffer[:] = part.analysis(view).reshape(-1).data
                 self._publish(self._analysis, slot, part, decoded_ns, flags=ANALYSED)
+            times.add(part.pts)
             if self._raw is not None:
                 slot = self._raw.acquire()
                 part.copy_into(slot.buffer)

@@ -83,6 +83,10 @@ class Session:
             self.wait()
         return self._inbox.popleft()
 
+    def arrived(self) -> tuple[ToComponent, list[int]] | None:
+        """The next message if one has arrived and is not the end; for loops that also wait for edges."""
+        return None if not self._inbox or isinstance(self._inbox[0][0], Finish) else self._inbox.popleft()
+
     @property
     def finishing(self) -> bool:
         """Whether the supervisor said that every item is settled."""

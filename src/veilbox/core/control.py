@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from veilbox.core.errors import Failure
 from veilbox.core.exposure import Exposure
+from veilbox.core.findings import Finding
 from veilbox.core.isolation import Gate
 from veilbox.core.policy import Policy
 from veilbox.core.stream import Kind
@@ -74,6 +75,31 @@ class OpenItem:
     item: int
     suffix: str = ""
     analysis_stride: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenOutput:
+    """To verify, with a read-only descriptor of an output that export has closed.
+
+    Attributes:
+        item: As in `OpenItem`.
+        suffix: Likewise.
+        kind: What ingest announced of the source, here and below.
+        width: Columns before rotation.
+        height: Rows before rotation.
+        rotation: As in `StreamInfo`.
+        frames: How many every witness passed on.
+        times: When the frames show, as `core.timing` condenses it.
+    """
+
+    item: int
+    suffix: str
+    kind: Kind
+    width: int
+    height: int
+    rotation: int
+    frames: int
+    times: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,6 +202,7 @@ class ItemDone:
         frames: Frames that passed.
         counts: For anonymize, tracks by class name.
         covered: For anonymize, boxes by origin: detected, interpolated, extended.
+        times: For ingest, when the frames show, as `core.timing` condenses it.
         lookahead: For anonymize, the frames that could wait for what follows; fewer than the policy's where the ring
             holds fewer frames of this size.
         exposure: For anonymize, by what each track was covered.
@@ -188,6 +215,7 @@ class ItemDone:
     frames: int
     counts: dict[str, int] = field(default_factory=dict)
     covered: dict[str, int] = field(default_factory=dict)
+    times: str = ""
     lookahead: int = 0
     exposure: Exposure | None = None
     latency_us: tuple[tuple[int, int], ...] = ()
@@ -200,6 +228,28 @@ class ItemFailed:
 
     item: int
     failure: Failure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verified:
+    """From verify: it looked at an output.
+
+    Attributes:
+        frames: Frames that decoded.
+        regions: Regions that it looked at, in all frames.
+        searched: Frames that got the second look.
+        side: Longer side of the picture for the second look, pixels; 0 if none was searched.
+        findings: What it found, at most `core.findings.MOST_FINDINGS`.
+        omitted: Findings beyond these.
+    """
+
+    item: int
+    frames: int
+    regions: int
+    searched: int
+    side: int
+    findings: tuple[Finding, ...]
+    omitted: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -265,7 +315,7 @@ class Faulted:
     failure: Failure
 
 
-ToComponent = Configure | OpenItem | OpenLog | Append | Seal | Finish
+ToComponent = Configure | OpenItem | OpenOutput | OpenLog | Append | Seal | Finish
 FromComponent = (
     Hello
     | Probed
@@ -274,6 +324,7 @@ FromComponent = (
     | ItemStarted
     | ItemDone
     | ItemFailed
+    | Verified
     | LogOpened
     | Appended
     | Sealed

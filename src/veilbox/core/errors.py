@@ -19,6 +19,9 @@
     │   └── ProtocolError         it sent what the protocol does not allow
     ├── PartialFailure        some inputs of several failed                      exit 9
     ├── LogError              the audit log, or a proof from it, is not as signed exit 10
+    ├── VerificationError     verify found what the policy does not let out      exit 11
+    │   ├── OutputRefused         the output was thrown away
+    │   └── OutputQuarantined     the output is kept, encrypted, and not released exit 12
     └── Interrupted           a signal ended the job                             exit 130
 
 Exit codes and HTTP statuses are class attributes here and nowhere else.
@@ -221,6 +224,25 @@ class LogError(VeilboxError):
     exit_code = 10
     http_status = 409
     fault = Fault.MACHINE
+
+
+class VerificationError(VeilboxError):
+    """Looking at an output again found what the policy does not let out; the output has no name."""
+
+    exit_code = 11
+    http_status = 422
+    fault = Fault.COMPONENT
+
+
+class OutputRefused(VerificationError):
+    """The output was thrown away."""
+
+
+class OutputQuarantined(VerificationError):
+    """The output is kept, encrypted, and not released."""
+
+    exit_code = 12
+    http_status = 409
 
 
 class Interrupted(VeilboxError):

@@ -76,6 +76,14 @@ SIDES: Mapping[Recall, Sides] = MappingProxyType(
 )
 
 
+class Verdict(StrEnum):
+    """What becomes of an output in which verify found something."""
+
+    RELEASE = "release"
+    QUARANTINE = "quarantine"
+    FAIL = "fail"
+
+
 class Retention(StrEnum):
     """What becomes of a source once its output is durable under its name."""
 
@@ -200,6 +208,34 @@ class Encoding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """What is asked of an output before it is released.
+
+    Attributes:
+        structure: What becomes of a file with a part that is on no allow-list, or that does not decode to the
+            source's frames.
+        residual: What becomes of a file in which a region is not hidden, or a second look finds something.
+        score: The lowest score of the second look that counts.
+        stride: Frames of a film from one second look to the next; the regions of every frame are looked at.
+    """
+
+    structure: Verdict = Verdict.FAIL
+    residual: Verdict = Verdict.QUARANTINE
+    score: float = 0.6
+    stride: int = 12
+
+    def __post_init__(self) -> None:
+        if not 0 < self.score < 1:
+            raise UsageError(
+                "score out of bounds", where="--residual-score", expected="between 0 and 1", actual=str(self.score)
+            )
+        if not 1 <= self.stride <= 1000:
+            raise UsageError(
+                "out of bounds", where="--verify-stride", expected="1 to 1000 frames", actual=str(self.stride)
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
     """Everything a job decides besides its files.
 
@@ -217,6 +253,7 @@ class Policy:
     tracking: Tracking = Tracking()
     encoding: Encoding = Encoding()
     keep: tuple[Keep, ...] = ()
+    verification: Verification = Verification()
     minimum_isolation: int | None = None
     deadline_s: float = 30.0
     log_names: bool = False

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from veilbox.core.errors import ProtocolError
 
+_COLUMNS = 7
+# float32 holds every integer up to 2**24 exactly; a film has fewer tracks.
+_MAX_NUMBER = 1 << 24
+
 
 class Origin(IntEnum):
     """Why a track covers a frame."""
@@ -53,3 +57,26 @@ class Regions:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def pack(self) -> bytes:
+        """Seven little-endian float32 a region: x1, y1, x2, y2, track, class, origin."""
+        numbers = (part[:, None].astype(np.float32) for part in (self.tracks, self.classes, self.origins))
+        return np.concatenate((self.boxes, *numbers), axis=1).astype("<f4").tobytes()
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Regions:
+        """The inverse of `pack`; the bytes come from another component and are checked.
+
+        Raises:
+            ProtocolError: They are cut off, or a number is not one of these.
+        """
+        if len(payload) % (4 * _COLUMNS):
+            raise ProtocolError(
+                "regions are cut off", expected=f"a multiple of {4 * _COLUMNS} bytes", actual=str(len(payload))
+            )
+        rows = np.frombuffer(payload, "<f4").astype(np.float32).reshape(-1, _COLUMNS)
+        numbers = rows[:, 4:]
+        if not np.isfinite(rows).all() or ((numbers < 0) | (numbers > _MAX_NUMBER)).any():
+            raise ProtocolError("a region is out of bounds", expected=f"finite, numbers of 0 to {_MAX_NUMBER}")
+        tracks, classes, origins = (column.astype(np.int32) for column in numbers.T)
+        return cls(rows[:, :4].copy(), tracks, classes, origins)

@@ -27,13 +27,14 @@ from veilbox.orchestrate.models import chosen_models
 from veilbox.orchestrate.plan import anonymize_plan, detectors_of
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
+from veilbox.orchestrate.quarantine import Quarantine
 from veilbox.orchestrate.release import AnonymizeRun
 from veilbox.orchestrate.report import LatencyMs, Metrics, Report, Throughput, report_digest_json
 from veilbox.orchestrate.report_parts import component_reports, peak_bytes, startup_figures
 from veilbox.orchestrate.retention import SourceRetention, check_sources
 from veilbox.seal.canary import planted
 
-_FIXED = ("ingest", "anonymize", "export", "audit")
+_FIXED = ("ingest", "anonymize", "export", "verify", "audit")
 
 
 def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
@@ -90,7 +91,8 @@ def run_plan(
         progress.phase("anonymizing")
         opened = time.monotonic()
         retention = SourceRetention(job.policy.retention, log_root, job_id, trail)
-        run = AnonymizeRun(job, pod, trail, progress, detectors_of(plan), retention)
+        quarantine = Quarantine(log_root, job_id)
+        run = AnonymizeRun(job, pod, trail, progress, detectors_of(plan), retention, quarantine)
         try:
             run.run()
         except BaseException as error:

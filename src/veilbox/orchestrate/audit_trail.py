@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from veilbox.audit.entry import (
     Decision,
     Deleted,
     Failed,
+    Finding,
     ImagesAdmitted,
     InputRead,
     IsolationMeasured,
@@ -33,6 +35,7 @@ from veilbox.audit.entry import (
     Released,
     encode_entry,
 )
+from veilbox.core import findings as verification
 from veilbox.core.control import Append, Appended, LogOpened, OpenLog, Seal, Sealed
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ProtocolError, VeilboxError, printable
@@ -42,7 +45,7 @@ from veilbox.core.policy import Policy, Retention
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import LogFolder
 from veilbox.orchestrate.pod import Pod
-from veilbox.orchestrate.report import AuditReference, Output, SourceFailure
+from veilbox.orchestrate.report import AuditReference, Checked, Output, SourceFailure
 from veilbox.orchestrate.source_digest import SourceDigest
 
 AUDIT = "audit"
@@ -160,6 +163,22 @@ class AuditTrail:
     def notice(self, code: str, *, item: int | None = None) -> None:
         """Likewise something that must be on record."""
         self._unsaid.append(Notice(job=self._job_id, time=moment(), code=code, item=item))
+
+    def found(self, item: int, checked: Checked) -> None:
+        """Likewise what verify found in an output: kinds and counts, no frames and no boxes."""
+        now = {"job": self._job_id, "time": moment()}
+        for word, findings in _by_word(checked.findings).items():
+            scores = [one.score for one in findings if one.score is not None]
+            self._unsaid.append(
+                Finding(
+                    **now,
+                    item=item,
+                    kind=word,
+                    count=sum(one.count for one in findings),
+                    score=max(scores, default=None),
+                    action=checked.verdict,
+                )
+            )
 
     def decided(self, decision: str, item: int, *, digest: str | None = None, of: str | None = None) -> None:
         """Likewise what the person decided who runs this process."""
@@ -297,6 +316,15 @@ class AuditTrail:
             poll.poll(left * 1000)
             while count and (received := control.receive()) is not None:
                 count -= isinstance(received[0], Appended)
+
+
+def _by_word(findings: Sequence[verification.Finding]) -> dict[str, list[verification.Finding]]:
+    """Findings by kind and what was found, in the letters that an entry's words may have."""
+    words: dict[str, list[verification.Finding]] = {}
+    for one in findings:
+        word = re.sub(r"[^A-Za-z0-9 ._+-]", "", f"{one.kind} {one.what}")[:64].strip()
+        words.setdefault(word, []).append(one)
+    return words
 
 
 def moment() -> str:

@@ -47,6 +47,8 @@ class Program:
 
 # How the names of detect components begin; what follows is the model.
 DETECT = "detect-"
+# The component that looks at outputs.
+VERIFY = "verify"
 
 # Which built-in detector knows which class.
 DETECTORS = MappingProxyType({"face": "detect-centerface", "plate": "detect-plates"})
@@ -82,7 +84,7 @@ def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int
         detect: The detect components, where they are not those of the policy's classes.
 
     Returns:
-        ingest, the detectors, anonymize, export and audit, with one volume for each ring.
+        ingest, the detectors, anonymize, export, verify and audit, with one volume for each ring.
     """
     detect = detect or detectors(policy)
     edges = [
@@ -90,10 +92,11 @@ def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int
         Edge(name="analysis", producer="ingest", consumers=detect, volume="analysis"),
         *(Edge(name="boxes", producer=name, consumers=("anonymize",)) for name in detect),
         Edge(name="clean", producer="anonymize", consumers=("export",), volume="clean"),
+        Edge(name="regions", producer="anonymize", consumers=(VERIFY,)),
     ]
     if Keep.AUDIO in policy.keep:
         edges.append(Edge(name="audio", producer="ingest", consumers=("export",)))
-    names = ("ingest", *detect, "anonymize", "export", "audit")
+    names = ("ingest", *detect, "anonymize", "export", VERIFY, "audit")
     volumes = (
         Volume(name="raw", size_bytes=_FRAME_VOLUME_BYTES),
         Volume(name="analysis", size_bytes=_ANALYSIS_VOLUME_BYTES),

@@ -1,34 +1,41 @@
 """From frames that every component passed on to a file under its final name.
 
-The order is the promise: closed by export, digest taken, on stable storage, vouched for in the durable audit log, and
-only then named.
+The order is the promise: closed by export, looked at by verify, on stable storage, vouched for in the durable audit
+log, and only then named.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from veilbox.core.control import Appended, ItemDone, ItemFailed, ItemStarted, OpenItem
+from veilbox.core.control import Appended, ItemDone, ItemFailed, ItemStarted, OpenItem, OpenOutput, Verified
 from veilbox.core.errors import Failure, InputError, OutputError, ProtocolError, UsageError, VeilboxError
 from veilbox.core.job import Item, Job
+from veilbox.core.policy import Verdict
 from veilbox.metrics.histogram import Histogram
 from veilbox.orchestrate.audit_trail import AuditTrail
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
-from veilbox.orchestrate.report import Output, SourceFailure
+from veilbox.orchestrate.quarantine import Quarantine
+from veilbox.orchestrate.report import Checked, Output, SourceFailure
 from veilbox.orchestrate.retention import Fate, HeldSource, SourceRetention
 from veilbox.orchestrate.source import open_source_file
 from veilbox.orchestrate.source_digest import SourceDigest
 from veilbox.orchestrate.staging import StagedOutput
+from veilbox.orchestrate.verdict import judged, withheld
 
-# Items that ingest may be ahead by: it decodes the next picture while export encodes this one.
-_WINDOW = 3
+# Items that ingest may be ahead by: it decodes the next picture while export encodes this one and verify looks at the
+# one before.
+_WINDOW = 4
 # Who must have passed every frame of an item before it may be released.
 _WITNESSES = ("ingest", "anonymize", "export")
 # Who may say that a source or an output is at fault. Everybody else's failure is the job's.
 _MAY_FAIL = ("ingest", "export")
 # `core.regions.Origin` in lower case; that file needs numpy, which starting a job does not.
 _ORIGINS = frozenset({"detected", "interpolated", "extended"})
+# Until verify has looked.
+_UNSEEN = Checked(verdict=Verdict.FAIL, frames=0, regions=0, searched=0, side=0, findings=(), omitted=0)
 # What ends one item of a folder. A signal or a component's failure, also errors of the tree, ends the job.
 _ITEM_FAULTS = (UsageError, InputError, OutputError)
 
@@ -44,6 +51,7 @@ class _Open:
     started: ItemStarted | None = None
     done: dict[str, ItemDone] = field(default_factory=dict)
     output: Output | None = None
+    vouched: bool = False
     latency_us: Histogram = field(default_factory=Histogram)
 
     def discard(self) -> None:
@@ -69,6 +77,7 @@ class AnonymizeRun:
         progress: Told of every step.
         detectors: Names of the pod's detect components.
         retention: What becomes of sources.
+        quarantine: Where outputs go that are kept and not released.
     """
 
     def __init__(
@@ -79,8 +88,10 @@ class AnonymizeRun:
         progress: Progress,
         detectors: tuple[str, ...],
         retention: SourceRetention,
+        quarantine: Quarantine,
     ) -> None:
         self._retention = retention
+        self._quarantine = quarantine
         self._job = job
         self._pod = pod
         self._trail = trail
@@ -149,6 +160,8 @@ class AnonymizeRun:
                 self._done(name, message)
             case ItemFailed() if name in _MAY_FAIL:
                 self._failed(name, message.item, message.failure)
+            case Verified() if name == "verify":
+                self._verified(message)
             case Appended() if name == "audit":
                 self._appended(message)
             case _:
@@ -174,7 +187,7 @@ class AnonymizeRun:
             opened.latency_us = Histogram.unpacked(message.latency_us)
         # A detector may tell that it is done after the witnesses did; that must not vouch a second time.
         if name in _WITNESSES and all(witness in opened.done for witness in _WITNESSES):
-            self._vouch(message.item, opened)
+            self._check(message.item, opened)
 
     def _failed(self, name: str, number: int, failure: Failure) -> None:
         opened = self._open.get(number)
@@ -193,20 +206,60 @@ class AnonymizeRun:
     def _fail(self, number: int, item: Item, error: VeilboxError) -> None:
         if not self._job.folder:
             raise error
+        self._note(number, SourceFailure.of(item.name, error))
+
+    def _note(self, number: int, failure: SourceFailure) -> None:
         self._progress.done(number)
-        self.failures.append(SourceFailure.of(item.name, error))
+        self.failures.append(failure)
         self.failed_items.append(number)
 
-    def _vouch(self, number: int, opened: _Open) -> None:
-        """Check, freeze and hash the output, and have the audit log vouch for it."""
+    def _check(self, number: int, opened: _Open) -> None:
+        """Freeze the output, have verify look at it, and hash it meanwhile."""
         try:
-            output = _checked_output(opened, self._classes)
+            started, frames = _agreed(opened)
+            opened.staged.freeze()
+            self._pod.send("verify", _opening(number, opened, started, frames), [opened.staged.fd])
+            opened.output = _output(opened, started, frames, self._classes)
+        except (InputError, OutputError) as error:
+            self._drop(number)
+            self._fail(number, opened.item, error)
+
+    def _verified(self, message: Verified) -> None:
+        opened = self._open.get(message.item)
+        if opened is None:
+            return  # it failed elsewhere meanwhile
+        if opened.output is None or opened.vouched:
+            raise ProtocolError("an output that it was not asked about", where="verify", actual=str(message.item))
+        checked = judged(message, self._job.policy.verification)
+        self._trail.found(message.item, checked)
+        if checked.verdict is Verdict.RELEASE:
+            self._vouch(message.item, opened, replace(opened.output, verification=checked))
+        else:
+            self._withhold(message.item, opened, checked)
+
+    def _withhold(self, number: int, opened: _Open, checked: Checked) -> None:
+        """Keep the output in quarantine or throw it away; also a job of one file then ends with a report."""
+        kept: Path | None = None
+        try:
+            if checked.verdict is Verdict.QUARANTINE:
+                kept = self._quarantine.keep(number, opened.staged)
+        except OutputError as error:
+            self._drop(number)
+            self._fail(number, opened.item, error)
+            return
+        self._drop(number)
+        failure = SourceFailure.of(opened.item.name, withheld(checked, str(opened.item.output), kept))
+        self._note(number, replace(failure, verification=checked, quarantine=str(kept or "")))
+
+    def _vouch(self, number: int, opened: _Open, output: Output) -> None:
+        """Have the audit log vouch for the output."""
+        try:
             self._trail.vouch(number, output, opened.source)
         except (InputError, OutputError) as error:
             self._drop(number)
             self._fail(number, opened.item, error)
             return
-        opened.output = output
+        opened.output, opened.vouched = output, True
         self._vouched.append(number)
 
     def _appended(self, message: Appended) -> None:
@@ -232,14 +285,31 @@ class AnonymizeRun:
         self._progress.done(number)
 
 
-def _checked_output(opened: _Open, classes: frozenset[str]) -> Output:
-    """The output's facts, once all witnesses agree on its frames."""
+def _agreed(opened: _Open) -> tuple[ItemStarted, int]:
+    """What ingest announced, and the number of frames, once all witnesses agree on it."""
     frames = {name: done.frames for name, done in opened.done.items() if name in _WITNESSES}
     if len(set(frames.values())) != 1 or opened.started is None:
         raise ProtocolError(
             "components disagree about the number of frames", where=opened.item.name, actual=str(frames)
         )
-    opened.staged.freeze()
+    return opened.started, frames["export"]
+
+
+def _opening(number: int, opened: _Open, started: ItemStarted, frames: int) -> OpenOutput:
+    return OpenOutput(
+        item=number,
+        suffix=opened.item.suffix,
+        kind=started.kind,
+        width=started.width,
+        height=started.height,
+        rotation=started.rotation,
+        frames=frames,
+        times=opened.done["ingest"].times,
+    )
+
+
+def _output(opened: _Open, started: ItemStarted, frames: int, classes: frozenset[str]) -> Output:
+    """The facts of a frozen output."""
     digest, size = opened.staged.digest()
     opened.staged.sync()
     redacted = opened.done["anonymize"]
@@ -252,14 +322,15 @@ def _checked_output(opened: _Open, classes: frozenset[str]) -> Output:
         path=str(opened.item.output),
         digest=str(digest),
         bytes=size,
-        kind=opened.started.kind,
-        frames=frames["export"],
-        width=opened.started.width,
-        height=opened.started.height,
+        kind=started.kind,
+        frames=frames,
+        width=started.width,
+        height=started.height,
         counts=redacted.counts,
         covered=redacted.covered,
         lookahead=redacted.lookahead,
         exposure=redacted.exposure,
         audit_index=0,  # known once the entry is durable
         source_fate=Fate.KEPT,  # likewise
+        verification=_UNSEEN,
     )

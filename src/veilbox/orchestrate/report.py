@@ -13,13 +13,37 @@ import msgspec
 
 from veilbox.core.errors import VeilboxError
 from veilbox.core.exposure import Exposure
+from veilbox.core.findings import Finding
 from veilbox.core.isolation import Gate, Measured
-from veilbox.core.policy import Policy
+from veilbox.core.policy import Policy, Verdict
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.launcher import Root
 
 # Raised when a field changes its meaning or goes away; new fields do not raise it.
 SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """What looking at an output again found.
+
+    Attributes:
+        verdict: What the policy makes of it: release, quarantine or fail.
+        frames: Frames that decoded.
+        regions: Hidden regions that were looked at, in all frames.
+        searched: Frames that a detector searched again.
+        side: Longer side of the picture that it searched, pixels.
+        findings: What was found; empty if nothing was.
+        omitted: Findings beyond these.
+    """
+
+    verdict: Verdict
+    frames: int
+    regions: int
+    searched: int
+    side: int
+    findings: tuple[Finding, ...]
+    omitted: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +58,7 @@ class Output:
         exposure: By what each track was covered; null where nobody told.
         source_fate: What became of the source: kept, deleted, encrypted; or why it stayed although it should have
             gone: changed, linked, refused.
+        verification: What looking at the output again found.
     """
 
     source: str
@@ -50,16 +75,24 @@ class Output:
     audit_index: int
     source_fate: str
     exposure: Exposure | None = None
+    verification: Checked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFailure:
-    """One source that gave no output."""
+    """One source that gave no output.
+
+    Attributes:
+        verification: What verify found in an output that was not released; null if it did not come so far.
+        quarantine: Where such an output is kept, encrypted; empty if it is not.
+    """
 
     source: str
     error: str
     message: str
     exit_code: int
+    verification: Checked | None = None
+    quarantine: str = ""
 
     @classmethod
     def of(cls, source: str, error: VeilboxError) -> SourceFailure:

@@ -15,9 +15,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veilbox.components import detect, entry
+from veilbox.components import detect, entry, verify
 from veilbox.core.plan import Container, Plan
 from veilbox.orchestrate.launcher import Cost, Launched, Root
+from veilbox.orchestrate.plan import VERIFY
 from veilbox.transport.control import SupervisorControl
 
 if TYPE_CHECKING:
@@ -57,20 +58,21 @@ class _Thread:
 
 
 class _WithModels:
-    """detect, with its model folder where this machine has it rather than in an image."""
+    """detect or verify, with its model folder where this machine has it rather than in an image."""
 
-    def __init__(self, models: Path) -> None:
+    def __init__(self, name: str, models: Path) -> None:
+        self._component = verify if name == VERIFY else detect
         self._models = models
 
     def run(self, session: Session) -> None:
-        detect.run(session, self._models)
+        self._component.run(session, self._models)
 
 
 class ThreadLauncher:
     """Runs plans in this process.
 
     Args:
-        models: By detect component, the folder that an image would have as `/models`.
+        models: By detect component, and for verify, the folder that an image would have as `/models`.
     """
 
     runtime = "threads"
@@ -96,7 +98,7 @@ class ThreadLauncher:
         rings = {mount.volume: str(root / mount.volume) for mount in container.mounts}
         launched = _Thread(name, SupervisorControl(ours, name), rings)
         launched.start_ns = time.monotonic_ns()
-        component = _WithModels(self._models[name]) if name in self._models else entry.load(name)
+        component = _WithModels(name, self._models[name]) if name in self._models else entry.load(name)
         launched.thread = threading.Thread(
             target=entry.serve, args=(name, component, theirs), kwargs={"first_ns": 0}, name=name, daemon=True
         )

@@ -51,6 +51,7 @@ IMPORTS = {
         "msgspec numpy av PIL.Image PIL.JpegImagePlugin PIL.WebPImagePlugin PIL.TiffImagePlugin PIL.PngImagePlugin",
         "onnxruntime",
     ),
+    "verify": ("msgspec numpy av PIL.Image PIL.JpegImagePlugin onnxruntime", "veilbox.audit"),
 }
 NOWHERE = "ssl http.client urllib.request asyncio multiprocessing veilbox.oci veilbox.cli"
 

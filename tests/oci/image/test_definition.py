@@ -18,7 +18,7 @@ IMAGES = definition.image_names()
 
 
 def test_there_is_an_image_for_each_component() -> None:
-    assert IMAGES == ("anonymize", "audit", "detect-centerface", "detect-plates", "export", "ingest")
+    assert IMAGES == ("anonymize", "audit", "detect-centerface", "detect-plates", "export", "ingest", "verify")
 
 
 def test_an_unknown_image_is_named() -> None:
@@ -60,6 +60,7 @@ def test_the_families_hold_what_they_need_and_no_more() -> None:
         "detect-plates": {"numpy", "inference", "plates"},
         "export": {"numpy", "media"},
         "ingest": {"numpy", "media"},
+        "verify": {"numpy", "media", "inference", "centerface"},
     }
 
 

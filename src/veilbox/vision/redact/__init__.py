@@ -2,5 +2,6 @@
 
 from veilbox.vision.redact.planes import Samples, planes_of
 from veilbox.vision.redact.redactor import Redactor
+from veilbox.vision.redact.uncovered import uncovered
 
-__all__ = ["Redactor", "Samples", "planes_of"]
+__all__ = ["Redactor", "Samples", "planes_of", "uncovered"]

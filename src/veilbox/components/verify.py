@@ -1,0 +1,260 @@
+"""verify: look at a finished output again, as a stranger would; it never sees a source, a ring or a raw pixel.
+
+Staged output (read-only) + which regions were to be hidden (numbers) -> findings. The file's structure is held against
+an allow-list; every frame is decoded and its regions looked at; a detector looks at frames at another scale than the
+one that found the regions.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilbox.components.edges import Edges
+from veilbox.components.residuals import Gathered
+from veilbox.components.session import Session
+from veilbox.core.control import Configure, OpenOutput, Ready, Verified
+from veilbox.core.errors import ImageError, InputError, IsolationError, ProtocolError
+from veilbox.core.findings import MOST_FINDINGS, Finding, FindingKind
+from veilbox.core.policy import Keep, Policy
+from veilbox.core.regions import Regions
+from veilbox.core.stream import AnalysisView, Kind, StreamInfo
+from veilbox.core.timing import Timeline
+from veilbox.media.source import AudioPacket, Picture, Source, open_source
+from veilbox.media.structure import Allowed, examine
+from veilbox.seal.probe import reopens_for_writing
+from veilbox.transport.messages import Boxes, End, Start
+from veilbox.transport.relay import Receiver
+from veilbox.vision.detect import Detector, load_detector
+from veilbox.vision.redact import planes_of, uncovered
+
+# The image's model layer.
+_MODELS = Path("/models")
+# A film's second look is at one and a half times the first one's size, where small faces show that the first one
+# missed; a picture's, which was searched at its own size, at two thirds, where large faces show.
+_FILM_SCALE, _IMAGE_SCALE = (3, 2), (2, 3)
+_FULL_RANGE = 2
+# Numbers of a film of a day in which a hundred people are always seen; beyond it somebody fills our memory.
+_MOST_REGION_BYTES = 512 << 20
+
+
+def run(session: Session, models: Path = _MODELS) -> None:
+    """Look at every output that the supervisor opens."""
+    configure, channels = session.configure()
+    edges = Edges(configure, channels, session)
+    detector = _load(models, configure.policy)
+    session.send(
+        Ready(
+            ready_ns=time.monotonic_ns(),
+            classes=detector.card.classes,
+            model=str(detector.card.digest),
+            stride=detector.card.stride,
+        )
+    )
+    _Verify(session, configure, edges, detector).run()
+
+
+def _load(models: Path, policy: Policy) -> Detector:
+    folders = sorted(path for path in models.iterdir() if path.is_dir())
+    if len(folders) != 1:
+        raise ImageError("the image must hold one model", where=str(models), actual=str(len(folders)))
+    threads = len(os.sched_getaffinity(0))
+    score = policy.verification.score
+    return load_detector(folders[0], threads=threads, threshold=score, floor=score)
+
+
+@dataclass(slots=True)
+class _Hidden:
+    """The regions of an item, one packed entry for each frame."""
+
+    frames: list[bytes] = field(default_factory=list)
+    complete: bool = False
+
+
+class _Verify:
+    """The loop: regions arrive while films are being made, outputs when they are."""
+
+    def __init__(self, session: Session, configure: Configure, edges: Edges, detector: Detector) -> None:
+        self._session = session
+        self._policy = configure.policy
+        self._regions: Receiver = edges.regions_in()
+        self._detector = detector
+        self._hidden: dict[int, _Hidden] = {}
+        self._item = -1
+        self._bytes = 0
+
+    def run(self) -> None:
+        """Work until the supervisor says that no more items follow."""
+        while not self._session.finishing:
+            arrived = self._session.arrived()
+            if arrived is not None:
+                message, fds = arrived
+                if not isinstance(message, OpenOutput) or len(fds) != 1:
+                    raise ProtocolError("verify takes outputs only", actual=type(message).__name__)
+                self._look(message, fds[0])
+            elif not self.receive():
+                self._session.wait(readable=[self._regions.channel])
+
+    def receive(self) -> bool:
+        """Take in one message about regions, if one has arrived."""
+        message = self._regions.receive()
+        match message:
+            case None:
+                return False
+            case Start():
+                self._item = message.item
+                self._hidden[message.item] = _Hidden()
+            case Boxes():
+                self._keep(message.payload)
+            case End():
+                self._end(message)
+        return True
+
+    def _keep(self, payload: bytes) -> None:
+        self._hidden[self._item].frames.append(payload)
+        self._bytes += len(payload)
+        if self._bytes > _MOST_REGION_BYTES:
+            raise ProtocolError("more regions than a film can have", expected=f"<= {_MOST_REGION_BYTES} bytes")
+
+    def _end(self, end: End) -> None:
+        self._hidden[end.item].complete = True
+        if end.aborted:
+            self._forget(end.item)
+
+    def _forget(self, item: int) -> None:
+        """Also of items before it, which failed elsewhere and will not be looked at."""
+        for number in [number for number in self._hidden if number <= item]:
+            self._bytes -= sum(map(len, self._hidden.pop(number).frames))
+
+    def _look(self, message: OpenOutput, fd: int) -> None:
+        self._session.item, self._session.frames = message.item, 0
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            while not (known := self._hidden.get(message.item)) or not known.complete:
+                if not self.receive():
+                    self._session.wait(readable=[self._regions.channel])
+            if self._session.sealed and reopens_for_writing(fd):
+                raise IsolationError("the output could be changed by who looks at it", where="verify")
+            look = _Look(self._session, self, self._policy, self._detector, message, known.frames)
+            self._session.send(look.run(file))
+        self._forget(message.item)
+
+
+class _Look:
+    """One output."""
+
+    def __init__(
+        self,
+        session: Session,
+        verify: _Verify,
+        policy: Policy,
+        detector: Detector,
+        message: OpenOutput,
+        regions: list[bytes],
+    ) -> None:
+        self._session = session
+        self._verify = verify
+        self._policy = policy
+        self._detector = detector
+        self._message = message
+        self._regions = regions
+        wanted = policy.detection.classes
+        self._wanted = np.array([name in wanted for name in detector.card.classes])
+        self._findings: list[Finding] = []
+        self._gathered = Gathered(stride=policy.verification.stride)
+        self._frames = 0
+        self._looked_at = 0
+        self._searched = 0
+        self._side = 0
+
+    def run(self, file: BinaryIO) -> Verified:
+        """Structure first, then every frame."""
+        self._structure(file)
+        try:
+            with open_source(file, keep_audio=Keep.AUDIO in self._policy.keep) as source:
+                self._decode(source)
+        except InputError as error:
+            self._found(FindingKind.CONTENT, error.what)
+        findings = [*self._findings, *self._gathered.findings(self._detector.card.classes)]
+        return Verified(
+            item=self._message.item,
+            frames=self._frames,
+            regions=self._looked_at,
+            searched=self._searched,
+            side=self._side,
+            findings=tuple(findings[:MOST_FINDINGS]),
+            omitted=max(0, len(findings) - MOST_FINDINGS),
+        )
+
+    def _found(self, kind: FindingKind, what: str, where: str = "", count: int = 1) -> None:
+        self._findings.append(Finding(kind=kind, what=what, where=where, count=count))
+
+    def _structure(self, file: BinaryIO) -> None:
+        allowed = Allowed(audio=Keep.AUDIO in self._policy.keep)
+        for flaw in examine(file, self._message.suffix, allowed):
+            self._found(FindingKind.STRUCTURE, flaw.what, flaw.path, flaw.count)
+
+    def _decode(self, source: Source) -> None:
+        info, told = source.info, self._message
+        for what, actual, expected in (
+            ("kind", info.kind, told.kind),
+            ("size", (info.width, info.height), (told.width, told.height)),
+            ("rotation", info.rotation, told.rotation),
+        ):
+            if actual != expected:
+                self._found(FindingKind.CONTENT, f"another {what} than the source's")
+        times = Timeline(info.seconds_per_pts)
+        for part in source.read():
+            if not isinstance(part, AudioPacket):
+                times.add(part.pts)
+                self._frame(info, part)
+        if not self._frames == told.frames == len(self._regions):
+            self._found(FindingKind.CONTENT, "another number of frames than the source's")
+        elif times.word != told.times:
+            self._found(FindingKind.CONTENT, "other times than the source's")
+
+    def _frame(self, info: StreamInfo, picture: Picture) -> None:
+        regions = self._regions_of(self._frames)
+        if len(regions):
+            self._check_hidden(info, picture, regions)
+        due = info.kind is Kind.IMAGE or self._frames % self._policy.verification.stride == 0
+        if due and self._wanted.any():
+            self._search(info, picture, regions)
+        self._frames += 1
+        self._session.frames = self._frames
+        self._session.beat()
+        while self._verify.receive():
+            pass
+
+    def _regions_of(self, frame: int) -> Regions:
+        return Regions.unpack(self._regions[frame]) if frame < len(self._regions) else Regions.empty()
+
+    def _check_hidden(self, info: StreamInfo, picture: Picture, regions: Regions) -> None:
+        buffer = memoryview(bytearray(info.layout.nbytes))
+        picture.copy_into(buffer)
+        full = info.layout.format.rgb or info.colour.range == _FULL_RANGE
+        planes = planes_of(buffer, info.layout)
+        changes = uncovered(planes, info.layout, regions, self._policy.redaction, full_range=full)
+        self._looked_at += len(regions)
+        self._gathered.regions(self._frames, regions, changes)
+
+    def _search(self, info: StreamInfo, picture: Picture, regions: Regions) -> None:
+        view = self._view(info)
+        found = self._detector.detect(picture.analysis(view)).in_frame(view)
+        counts = self._wanted[found.classes] & (found.scores >= self._policy.verification.score)
+        boxes: NDArray[np.float32] = found.boxes[counts]
+        self._gathered.detections(
+            self._frames, boxes, found.scores[counts], found.classes[counts], regions, self._policy.redaction.margin
+        )
+        self._searched += 1
+        self._side = max(view.width, view.height)
+
+    def _view(self, info: StreamInfo) -> AnalysisView:
+        above, below = _FILM_SCALE if info.kind is Kind.FILM else _IMAGE_SCALE
+        first = self._policy.detection.long_side(info.kind, info.width, info.height)
+        return AnalysisView.fit(info, long_side=max(1, first * above // below), stride=self._detector.card.stride)

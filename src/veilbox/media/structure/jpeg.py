@@ -1,0 +1,84 @@
+"""JPEG: markers and segments (ITU-T T.81, Annex B; JFIF is ITU-T T.871)."""
+
+from __future__ import annotations
+
+from veilbox.media.structure.flaws import Allowed, Flaws, Unreadable
+from veilbox.media.structure.window import Window
+
+_SOI, _EOI, _SOS, _COM, _APP0, _APP2 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE2
+# DQT, DHT, DRI, and the frame headers of baseline, extended and progressive Huffman coding.
+_PLAIN = frozenset({0xDB, 0xC4, 0xDD, 0xC0, 0xC1, 0xC2})
+_ICC = b"ICC_PROFILE\0"
+# T.871, 10.1: identifier, version, units, densities, and a thumbnail of no columns and no rows.
+_JFIF_LENGTH = 14
+_SCAN_READ = 1 << 16
+
+
+def examine_jpeg(file: Window, allowed: Allowed, flaws: Flaws) -> None:
+    """Every segment up to the end of the image, and nothing behind it."""
+    flaws.unless(file.read(0, 2) == b"\xff\xd8", "SOI", "missing")
+    at = 2
+    while True:
+        marker, at = _marker(file, at)
+        flaws.part("segment")
+        if marker == _EOI:
+            break
+        at = _segment(file, at, marker, allowed, flaws)
+        if marker == _SOS:
+            at = _behind_scan(file, at)
+    flaws.unless(at == len(file), "after EOI", "trailing bytes")
+
+
+def _marker(file: Window, at: int) -> tuple[int, int]:
+    head = file.read(at, 2)
+    if head[0] != 0xFF or head[1] in (0x00, 0xFF):
+        raise Unreadable("segment", "no marker where one must be")
+    return head[1], at + 2
+
+
+def _segment(file: Window, at: int, marker: int, allowed: Allowed, flaws: Flaws) -> int:
+    length = int.from_bytes(file.read(at, 2), "big")
+    if length < 2:
+        raise Unreadable(_name(marker), "impossible length")
+    body = file.part(at + 2, length - 2, _name(marker))
+    if marker == _APP0:
+        _check_jfif(body, flaws)
+    elif marker == _APP2 and allowed.colour and body.read(0, min(len(body), len(_ICC))) == _ICC:
+        pass
+    elif marker not in _PLAIN and marker != _SOS:
+        flaws.add(body.path, "not allowed")
+    return at + length
+
+
+def _check_jfif(body: Window, flaws: Flaws) -> None:
+    content = body.all()
+    good = len(content) == _JFIF_LENGTH and content[:5] == b"JFIF\0" and content[12:] == b"\0\0"
+    flaws.unless(good, body.path, "more than a JFIF header")
+
+
+def _behind_scan(file: Window, at: int) -> int:
+    """The next marker that is no restart marker and no stuffed byte (T.81, B.1.1.5)."""
+    while True:
+        count = min(_SCAN_READ, len(file) - at)
+        chunk = file.read(at, count) if count > 1 else b""
+        if not chunk:
+            raise Unreadable("SOS", "cut short")
+        found = _first_marker(chunk)
+        if found is not None:
+            return at + found
+        at += count - 1 if chunk[-1] == 0xFF else count
+
+
+def _first_marker(chunk: bytes) -> int | None:
+    position = chunk.find(b"\xff")
+    while 0 <= position < len(chunk) - 1:
+        if chunk[position + 1] != 0 and not 0xD0 <= chunk[position + 1] <= 0xD7:
+            return position
+        position = chunk.find(b"\xff", position + 1)
+    return None
+
+
+def _name(marker: int) -> str:
+    if 0xE0 <= marker <= 0xEF:
+        return f"APP{marker - 0xE0}"
+    return {_COM: "COM", _SOS: "SOS", 0xDB: "DQT", 0xC4: "DHT", 0xDD: "DRI"}.get(marker, f"0xff{marker:02x}")

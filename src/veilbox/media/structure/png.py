@@ -1,0 +1,63 @@
+"""PNG: chunks (W3C PNG, third edition, clauses 5 and 11)."""
+
+from __future__ import annotations
+
+import zlib
+
+from veilbox.core.frame import MAX_PIXELS
+from veilbox.media.structure.flaws import Allowed, Flaws, Unreadable, named
+from veilbox.media.structure.window import Window
+
+_SIGNATURE = 8
+_READ = 1 << 20
+_PLAIN = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_COLOUR = frozenset({b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
+# Four components of 16 bits, and a filter byte a row.
+_MOST_BYTES = MAX_PIXELS * 9
+
+
+def examine_png(file: Window, allowed: Allowed, flaws: Flaws) -> None:
+    """Every chunk, the end of the pixels' zlib stream, and nothing behind the last chunk."""
+    permitted = _PLAIN | (_COLOUR if allowed.colour else frozenset())
+    at, stream = _SIGNATURE, _Pixels(flaws)
+    while True:
+        head = file.read(at, 8)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        flaws.part("chunk")
+        body = file.part(at + 8, length, named(kind))
+        file.part(at + 8 + length, 4, named(kind))  # its checksum
+        flaws.unless(kind in permitted, body.path, "not allowed")
+        if kind == b"IDAT":
+            stream.feed(body)
+        at += length + 12
+        if kind == b"IEND":
+            break
+    stream.finish()
+    flaws.unless(at == len(file), "after IEND", "trailing bytes")
+
+
+class _Pixels:
+    """The zlib stream that all IDAT chunks make up: what stands behind its end is no picture."""
+
+    def __init__(self, flaws: Flaws) -> None:
+        self._state = zlib.decompressobj()
+        self._flaws = flaws
+        self._made = 0
+
+    def feed(self, body: Window) -> None:
+        for at in range(0, len(body), _READ):
+            rest = body.read(at, min(_READ, len(body) - at))
+            while rest and not self._state.eof:
+                try:
+                    self._made += len(self._state.decompress(rest, _READ))
+                except zlib.error as error:
+                    raise Unreadable(body.path, "no zlib stream") from error
+                if self._made > _MOST_BYTES:
+                    raise Unreadable(body.path, "more than a picture")
+                rest = self._state.unconsumed_tail
+            if self._state.unused_data or rest:
+                self._flaws.add(body.path, "bytes behind the pixels")
+                return
+
+    def finish(self) -> None:
+        self._flaws.unless(self._state.eof, "IDAT", "cut short")

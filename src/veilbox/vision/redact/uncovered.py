@@ -1,0 +1,54 @@
+"""Whether regions of a finished frame are hidden: what a redactor would change there, were it let at it again.
+
+Redaction says all that it keeps of a region in a few values, so doing it again changes nothing; what an encoder did to
+the samples since is small. A face that was never hidden changes by much.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilbox.core.frame import FrameLayout
+from veilbox.core.policy import Redaction
+from veilbox.core.regions import Regions
+from veilbox.vision.redact.area import Area, whole_pixels
+from veilbox.vision.redact.planes import Samples
+from veilbox.vision.redact.redactor import Redactor
+
+# Regions with a shorter side are a handful of samples, of which an encoder leaves little.
+_LEAST_SIDE = 8
+
+
+def uncovered(
+    planes: list[Samples], layout: FrameLayout, regions: Regions, redaction: Redaction, *, full_range: bool
+) -> NDArray[np.float32]:
+    """How far each region is from hidden.
+
+    Args:
+        planes: Of the finished frame, as from `planes_of`; not changed.
+        layout: The frame's layout.
+        regions: What had to be hidden, in pixels of the frame, without margin.
+        redaction: How.
+        full_range: As in `Redactor.redact`.
+
+    Returns:
+        (N,) float32: the mean change of the first plane's samples in the region, in shares of the full scale; 0 for
+        regions outside the frame or of less than eight pixels on a side.
+    """
+    if not len(regions):
+        return np.zeros(0, np.float32)
+    again = [plane.copy() for plane in planes]
+    Redactor(redaction).redact(again, layout, regions, full_range=full_range)
+    scale = float((1 << layout.format.depth) - 1)
+    boxes = whole_pixels(regions.boxes, margin=0, smallest=1).tolist()
+    return np.array([_change(planes[0], again[0], Area(*box), layout) / scale for box in boxes], np.float32)
+
+
+def _change(before: Samples, after: Samples, area: Area, layout: FrameLayout) -> float:
+    window = area.window(layout.format.planes[0], layout)
+    rows, columns = window.slices
+    old, new = before[rows, columns], after[rows, columns]
+    if min(old.shape[:2]) < _LEAST_SIDE:
+        return 0.0
+    return float(np.abs(old.astype(np.int32) - new.astype(np.int32)).mean())
