@@ -246,3 +246,8 @@ def test_names_cannot_write_on_the_terminal(tmp_path: Path, capsys: pytest.Captu
 def test_a_suppression_can_end() -> None:
     (line,) = parse_suppressions(suppression("reason = 'r'\nuntil = 2030-01-01\n"), KNOWN, "s.toml")
     assert line.until == date(2030, 1, 1)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--live", "deploy"], ["--live", "--profile", "pss-baseline"]], ids=str)
+def test_files_or_live_and_not_both(arguments: list[str]) -> None:
+    assert main(["scan", *arguments]) == UsageError.exit_code

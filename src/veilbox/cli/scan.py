@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import veilbox
 from veilbox.core.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from veilbox.scan.rule import Finding
+    from veilbox.scan.rule import Finding, Profile
     from veilbox.scan.scanner import Scanned
     from veilbox.scan.suppression import Suppression
 
@@ -23,6 +23,7 @@ examples:
   veilbox scan deploy/ compose.yaml
   veilbox scan --profile pss-restricted deploy/
   veilbox scan --sarif deploy/ > scan.sarif
+  veilbox scan --live
 
 exit status: 0 clean, 1 findings, 2 something could not be read
 """
@@ -44,7 +45,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "targets", nargs="+", type=Path, metavar="FILE|DIR", help="folders are searched for .yaml, .yml and .json"
+        "targets", nargs="*", type=Path, metavar="FILE|DIR", help="folders are searched for .yaml, .yml and .json"
+    )
+    parser.add_argument(
+        "--live", action="store_true", help="instead of files, hold this user's running containers against their plans"
     )
     parser.add_argument("--profile", choices=_PROFILES, default="veilbox", help="set of rules (default: veilbox)")
     parser.add_argument(
@@ -60,17 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Scan, print, and say by the exit status what was found."""
     from veilbox.scan.rule import Profile  # noqa: PLC0415
     from veilbox.scan.sarif import sarif  # noqa: PLC0415
-    from veilbox.scan.scanner import scan  # noqa: PLC0415
 
     profile = Profile(arguments.profile)
-    now = datetime.now(tz=UTC)
-    scanned = scan(
-        {str(path): _content(path) for path in _files(arguments.targets)},
-        profile,
-        named=[str(path) for path in arguments.targets],
-        suppressions=_suppressions(arguments.suppressions),
-        today=now.date(),
-    )
+    scanned = _live(arguments) if arguments.live else _scan(arguments, profile)
     if arguments.sarif:
         sys.stdout.write(json.dumps(sarif(scanned, profile, veilbox.__version__)) + "\n")
     elif arguments.json:
@@ -80,6 +76,35 @@ def run(arguments: argparse.Namespace) -> int:
     if scanned.unreadable:
         return UsageError.exit_code
     return _FOUND if scanned.open else 0
+
+
+def _scan(arguments: argparse.Namespace, profile: Profile) -> Scanned:
+    from veilbox.scan.rules import RULES  # noqa: PLC0415
+    from veilbox.scan.scanner import scan  # noqa: PLC0415
+
+    if not arguments.targets:
+        raise UsageError("nothing to scan", where="FILE|DIR", advice="Name files or folders, or give --live")
+    return scan(
+        {str(path): _content(path) for path in _files(arguments.targets)},
+        profile,
+        named=[str(path) for path in arguments.targets],
+        suppressions=_suppressions(arguments.suppressions, [rule.id for rule in RULES]),
+        today=_today(),
+    )
+
+
+def _live(arguments: argparse.Namespace) -> Scanned:
+    from veilbox.oci.runtime.jobs import RunDirectory  # noqa: PLC0415
+    from veilbox.orchestrate.live_scan import known_rules, scan_live  # noqa: PLC0415
+
+    if arguments.targets or arguments.profile != "veilbox":
+        raise UsageError("takes no files, and has a profile of its own", where="--live")
+    suppressions = _suppressions(arguments.suppressions, known_rules())
+    return scan_live(RunDirectory.here(), suppressions=suppressions, today=_today())
+
+
+def _today() -> date:
+    return datetime.now(tz=UTC).date()
 
 
 def _files(targets: Iterable[Path]) -> Iterator[Path]:
@@ -99,14 +124,13 @@ def _content(path: Path) -> bytes:
         raise UsageError("cannot be read", where=str(path), actual=error.strerror or "") from error
 
 
-def _suppressions(path: Path | None) -> tuple[Suppression, ...]:
-    from veilbox.scan.rules import RULES  # noqa: PLC0415
+def _suppressions(path: Path | None, rules: Iterable[str]) -> tuple[Suppression, ...]:
     from veilbox.scan.suppression import parse_suppressions  # noqa: PLC0415
 
     if path is None:
         return ()
     text = _content(path).decode("utf-8", "replace")
-    return parse_suppressions(text, (rule.id for rule in RULES), str(path))
+    return parse_suppressions(text, rules, str(path))
 
 
 def _document(scanned: Scanned, profile: str) -> dict[str, Any]:

@@ -23,8 +23,9 @@ _KINDS: Mapping[str, str] = {"annotation": "inSource", "file": "external"}
 
 def sarif(scanned: Scanned, profile: Profile, version: str) -> dict[str, Any]:
     """The whole log, ready for `json.dumps`."""
-    rules = rules_of(profile)
-    order = {rule.id: index for index, rule in enumerate(rules)}
+    by_id = {rule.id: rule for rule in (*rules_of(profile), *(finding.rule for finding in scanned.findings))}
+    rules = list(by_id.values())
+    order = {name: index for index, name in enumerate(by_id)}
     return {
         "$schema": _SCHEMA,
         "version": "2.1.0",

@@ -16,6 +16,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -100,6 +101,23 @@ class Job:
         self.close()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resident:
+    """A container of a job that runs.
+
+    Attributes:
+        job_id: The job's.
+        name: The component's.
+        config: Its bundle's config.json.
+        pid: Its first process, in this process's pid namespace.
+    """
+
+    job_id: str
+    name: str
+    config: Path
+    pid: int
+
+
 class RunDirectory:
     """Where the folders of all jobs of one user lie.
 
@@ -171,6 +189,19 @@ class RunDirectory:
         finally:
             os.close(descriptor)
 
+    def residents(self) -> tuple[Resident, ...]:
+        """The containers of jobs whose supervisor lives; nothing is changed.
+
+        Raises:
+            MachineError: The folder cannot be read.
+        """
+        try:
+            with self._guard():
+                held = [path for path in sorted(self._jobs.iterdir()) if _is_held(path)]
+        except OSError as error:
+            raise MachineError("cannot look for jobs", where=str(self.path), actual=error.strerror or "") from error
+        return tuple(one for path in held for one in _residents_of(path))
+
     def sweep(self) -> tuple[str, ...]:
         """Remove what supervisors that were killed left: processes, cgroups and folders.
 
@@ -239,15 +270,41 @@ def _end_containers(path: Path) -> None:
     raise MachineError("containers of a dead supervisor do not end", where=str(path), advice="Run veilbox again")
 
 
+def _is_held(path: Path) -> bool:
+    """Whether a job's supervisor lives; the lock is asked for and given back at once."""
+    try:
+        lock = os.open(path / _LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def _first_processes(path: Path) -> Iterator[int]:
-    """First processes that still live, by the runtime's notes; a start time tells one from a stranger."""
+    return (pid for _, pid in _residents(path))
+
+
+def _residents(path: Path) -> Iterator[tuple[str, int]]:
+    """Ids and first processes that still live, by the runtime's notes; a start time tells one from a stranger."""
     for note in (*path.glob("runtime/*/status"), *path.glob("runtime/*/state.json")):
         with suppress(OSError, ValueError, TypeError):
             state = json.loads(note.read_text(encoding="utf-8"))
             pid = state.get("pid") or state.get("init_process_pid")
             started = state.get("process-start-time") or state.get("init_process_start")
             if pid and _start_time(int(pid)) == int(started):
-                yield int(pid)
+                yield note.parent.name, int(pid)
+
+
+def _residents_of(path: Path) -> Iterator[Resident]:
+    prefix = f"veilbox-{path.name}-"
+    for container_id, pid in sorted(_residents(path)):
+        name = container_id.removeprefix(prefix)
+        yield Resident(job_id=path.name, name=name, config=path / "bundles" / name / "config.json", pid=pid)
 
 
 def _start_time(pid: int) -> int:

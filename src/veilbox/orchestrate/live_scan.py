@@ -1,0 +1,218 @@
+"""The containers of running jobs, looked at from the host: what they were planned to be, and what they are.
+
+Nothing is changed, and nobody is asked but the kernel: /proc, the control groups, the runtime's notes of its processes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import TypeVar
+
+from veilbox.core.errors import UsageError
+from veilbox.metrics.cgroup import UNIFIED, Hierarchies
+from veilbox.oci.runtime.jobs import Resident, RunDirectory
+from veilbox.scan.drift import DRIFT, Running, SeenMount, drifted
+from veilbox.scan.reading import parse
+from veilbox.scan.rule import Finding, Profile
+from veilbox.scan.rules import RULES
+from veilbox.scan.scanner import Scanned, Unreadable, scan
+from veilbox.scan.suppression import Suppression, apply
+from veilbox.scan.tree import Place
+from veilbox.seal.mounts import parse as parse_mounts
+
+_PROC = Path("/proc")
+_KINDS = ("pid", "net", "mnt", "ipc", "uts", "user", "cgroup")
+_LEAST_UNLIMITED = 1 << 62
+_UNLIMITED = 1 << 63
+# A container that has just been created is still its runtime, with the runtime's rights: it is looked at again.
+_STARTING_S = 2.0
+_AGAIN_S = 0.05
+
+_T = TypeVar("_T")
+
+
+def scan_live(run: RunDirectory, *, suppressions: Sequence[Suppression] = (), today: date) -> Scanned:
+    """Judge every container that a living supervisor of this user runs now.
+
+    Its config.json is held against the veilbox profile, and the container against its config.json.
+
+    Args:
+        run: The user's run directory.
+        suppressions: From a file.
+        today: For suppressions that end.
+
+    Raises:
+        MachineError: The run directory cannot be read.
+    """
+    residents = run.residents()
+    files = {}
+    for resident in residents:
+        with suppress(OSError):  # ended meanwhile
+            files[str(resident.config)] = resident.config.read_bytes()
+    planned = scan(files, Profile.VEILBOX, named=files, suppressions=suppressions, today=today)
+    found, unreadable = _drift(residents, files, suppressions, today)
+    used = {line for line in suppressions for finding in (*planned.findings, *found) if line.covers(finding, today)}
+    return replace(
+        planned,
+        findings=(*planned.findings, *found),
+        unreadable=(*planned.unreadable, *unreadable),
+        idle=tuple(line for line in suppressions if line not in used),
+    )
+
+
+def known_rules() -> list[str]:
+    """Ids that a suppression may name here."""
+    return [rule.id for rule in RULES] + [rule.id for rule, _ in DRIFT]
+
+
+def _drift(
+    residents: Sequence[Resident], files: Mapping[str, bytes], suppressions: Sequence[Suppression], today: date
+) -> tuple[list[Finding], list[Unreadable]]:
+    found: list[Finding] = []
+    unreadable: list[Unreadable] = []
+    for resident in residents:
+        file = str(resident.config)
+        try:
+            place = Place.root(parse(files[file])[0])
+        except (KeyError, IndexError):
+            unreadable.append(Unreadable(file=file, reason=f"{resident.name} runs and its config.json is not there."))
+            continue
+        except UsageError:
+            continue  # the scan of the file has said so
+        peers = {one.name: one.pid for one in residents if one.job_id == resident.job_id and one is not resident}
+        running = _settled(resident.pid, peers, place)
+        if running is not None:
+            found += [apply(finding, suppressions, (), today) for finding in drifted(file, place, running)]
+    return found, unreadable
+
+
+def _settled(pid: int, peers: Mapping[str, int], planned: Place) -> Running | None:
+    """A look at a container that has become its program, or at what else it is after a while; None if it is gone."""
+    words = tuple(word.text for word in planned.get("process", "args").each())
+    end = time.monotonic() + _STARTING_S
+    while True:
+        seen = look(pid, peers)
+        gone = not _is_there(pid)
+        if gone or seen.words == words or time.monotonic() > end:
+            return None if gone else seen
+        time.sleep(_AGAIN_S)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        text = (_PROC / str(pid) / "stat").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
+def look(pid: int, peers: Mapping[str, int], proc: Path = _PROC) -> Running:
+    """What the kernel says of a process.
+
+    Args:
+        pid: In this process's pid namespace.
+        peers: The job's other containers.
+        proc: Where proc is mounted.
+    """
+    mine = proc / str(pid)
+    unseen: dict[str, str] = {}
+
+    def seen(what: str, read: Callable[[], _T], otherwise: _T) -> _T:
+        try:
+            return read()
+        except (OSError, ValueError, IndexError) as error:
+            unseen[what] = (error.strerror or "") if isinstance(error, OSError) else type(error).__name__
+            return otherwise
+
+    def namespaces() -> dict[str, int]:
+        return {kind: _number(mine, kind) for kind in _KINDS}
+
+    return Running(
+        namespaces=seen("namespaces", namespaces, {}),
+        elsewhere={kind: _elsewhere(proc, kind, peers) for kind in _KINDS},
+        status=seen("status", lambda: _status(mine), {}),
+        id_map=seen("ids", lambda: _id_map(mine), ()),
+        mounts=seen("mounts", lambda: _mounts(mine), {}),
+        interfaces=seen("interfaces", lambda: _interfaces(mine), ()),
+        routes=seen("routes", lambda: max(0, len((mine / "net/route").read_text("ascii").splitlines()) - 1), 0),
+        limits=seen("limits", lambda: _limits(mine), {}),
+        cgroup=seen("control group", lambda: _cgroup(mine), {}),
+        words=seen("command line", lambda: _words(mine), ()),
+        masked=frozenset(str(path) for path in (proc / "kcore", proc / "keys", proc / "sys") if path.exists()),
+        unseen=unseen,
+    )
+
+
+def _number(process: Path, kind: str) -> int:
+    link = (process / "ns" / kind).readlink().name
+    return int(link.partition("[")[2].removesuffix("]"))
+
+
+def _elsewhere(proc: Path, kind: str, peers: Mapping[str, int]) -> dict[str, int]:
+    """Numbers of everybody else who may be looked at; without root the host's first process may not."""
+    others = {"the host": 1, "this process": os.getpid(), **peers}
+    numbers = {}
+    for who, pid in others.items():
+        with suppress(OSError, ValueError):
+            numbers[who] = _number(proc / str(pid), kind)
+    return numbers
+
+
+def _status(process: Path) -> dict[str, str]:
+    text = (process / "status").read_text("utf-8", "replace")
+    fields = {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+    if not {"Uid", "Seccomp", "NoNewPrivs", "CapEff"} <= fields.keys():
+        raise ValueError(process)
+    return fields
+
+
+def _id_map(process: Path) -> tuple[tuple[int, int, int], ...]:
+    rows = [[int(word) for word in line.split()] for line in (process / "uid_map").read_text("ascii").splitlines()]
+    return tuple((inside, outside, count) for inside, outside, count in rows)
+
+
+def _mounts(process: Path) -> dict[str, SeenMount]:
+    found = parse_mounts((process / "mountinfo").read_text("utf-8", "surrogateescape"))
+    return {point: SeenMount(point=point, options=one.options) for point, one in found.items()}
+
+
+def _interfaces(process: Path) -> tuple[str, ...]:
+    lines = (process / "net/dev").read_text("ascii", "replace").splitlines()[2:]
+    return tuple(line.partition(":")[0].strip() for line in lines)
+
+
+def _limits(process: Path) -> dict[str, int]:
+    """Names are of several words; soft, hard and a unit follow. Source: proc_pid_limits(5)."""
+    rows = (process / "limits").read_text("ascii").splitlines()[1:]
+    return {row[:26].strip(): _bound(row[26:].split()[1]) for row in rows}
+
+
+def _bound(word: str) -> int:
+    number = _UNLIMITED if word in {"unlimited", "max"} else int(word)
+    return _UNLIMITED if number >= _LEAST_UNLIMITED else number
+
+
+def _cgroup(process: Path) -> dict[str, int | None]:
+    hierarchies = Hierarchies.here().by_controller
+    paths: dict[str, str] = {}
+    for line in (process / "cgroup").read_text("utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        paths |= dict.fromkeys(controllers.split(","), path)
+    found: dict[str, int | None] = {}
+    for name, old, new in (("memory", "memory.limit_in_bytes", "memory.max"), ("pids", "pids.max", "pids.max")):
+        key = name if name in hierarchies and name in paths else UNIFIED
+        with suppress(OSError, ValueError, KeyError):
+            bound = _bound((hierarchies[key].folder(paths[key]) / (old if key else new)).read_text("ascii").strip())
+            found[name] = None if bound == _UNLIMITED else bound
+    return found
+
+
+def _words(process: Path) -> tuple[str, ...]:
+    data = (process / "cmdline").read_bytes()
+    return tuple(os.fsdecode(word) for word in data.removesuffix(b"\0").split(b"\0")) if data else ()
