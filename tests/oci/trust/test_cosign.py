@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,8 @@ from real_registry import RealRegistry
 from trust_shop import NAME, Shop, shop
 
 from veilbox.cli.main import main
+from veilbox.oci.image.spec import INDEX_TYPE, Platform
+from veilbox.oci.image.wire import index_bytes
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # The stable suite's is promised where the marker is; the unstable one has cosign 3, and now and then something broken.
@@ -185,15 +187,14 @@ def signing(cosign: Cosign, tmp_path: Path, *, bundle: bool) -> list[str]:
 
 
 # trixie's cosign 2 signs images in its old form only.
-@pytest.mark.parametrize(
-    ("cosign", "bundle"),
-    [
-        pytest.param("trixie", False, marks=pytest.mark.cosign, id="trixie-old form"),
-        pytest.param("sid", False, id="sid-old form"),
-        pytest.param("sid", True, id="sid-new form"),
-    ],
-    indirect=["cosign"],
-)
+FORMS = [
+    pytest.param("trixie", False, marks=pytest.mark.cosign, id="trixie-old form"),
+    pytest.param("sid", False, id="sid-old form"),
+    pytest.param("sid", True, id="sid-new form"),
+]
+
+
+@pytest.mark.parametrize(("cosign", "bundle"), FORMS, indirect=["cosign"])
 @pytest.mark.parametrize("whose", ["cosign's key", "our key"])
 def test_we_verify_what_cosign_signs(
     cosign: Cosign,
@@ -212,6 +213,30 @@ def test_we_verify_what_cosign_signs(
     else:
         cosign.run("generate-key-pair", "--output-key-prefix", prefix)
     cosign.run("sign", "--key", f"{prefix}.key", *signing(cosign, tmp_path, bundle=bundle), "--yes", image)
+    for known, status in ((prefix.with_suffix(".pub"), 0), (None, 6)):
+        elsewhere(tmp_path / f"theirs{status}", monkeypatch, known, "")
+        assert pull(cosign, real) == status
+        assert main(["image", "verify", NAME]) == status
+
+
+@pytest.mark.parametrize(("cosign", "bundle"), FORMS, indirect=["cosign"])
+def test_we_count_cosign_s_signature_of_an_index_alone(
+    cosign: Cosign, ours: Shop, real: RealRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: bool
+) -> None:
+    """As `cosign sign` makes it of a tag over several architectures unless it is told `--recursive`."""
+    monkeypatch.setattr("veilbox.oci.pull.platform.machine", lambda: "x86_64")
+    images = (ours.descriptor, ours.image(tag="other", of="other machines"))
+    listed = [
+        replace(one, annotations={}, platform=Platform(architecture=architecture))
+        for one, architecture in zip(images, ("amd64", "arm64"), strict=True)
+    ]
+    index = ours.store.layout.write(index_bytes(tuple(listed)), INDEX_TYPE)
+    ours.store.layout.tag("both", index)
+    assert main(["image", "push", "both", f"{cosign.image}:1", "--ca-file", str(real.ca_file)]) == 0
+    prefix = tmp_path / "k"
+    cosign.run("generate-key-pair", "--output-key-prefix", prefix)
+    signed = f"{cosign.image}@{index.digest}"
+    cosign.run("sign", "--key", f"{prefix}.key", *signing(cosign, tmp_path, bundle=bundle), "--yes", signed)
     for known, status in ((prefix.with_suffix(".pub"), 0), (None, 6)):
         elsewhere(tmp_path / f"theirs{status}", monkeypatch, known, "")
         assert pull(cosign, real) == status
