@@ -77,6 +77,8 @@ def test_every_field_is_needed(missing: str) -> None:
         (("nms_iou",), "0.3"),
         (("threshold_high",), 0.21),
         (("threshold_high",), 0.09),
+        (("square",), 48),
+        (("square",), 0),
         (("longest",), 31),
         (("longest",), 4097),
         (("longest",), "640"),

@@ -24,7 +24,7 @@ def cut(width: int, height: int) -> tuple[Look, ...]:
 @settings(deadline=None)
 def test_every_point_belongs_to_one_tile(width: int, height: int, data: st.DataObject) -> None:
     x, y = data.draw(st.floats(0, width, width=32)), data.draw(st.floats(0, height, width=32))
-    point = np.array([[x, y, x, y]], np.float32)
+    point = np.array([[x - 1, y - 1, x + 1, y + 1]], np.float32)
     assert sum(int(look.owns(point)[0]) for look in cut(width, height)) == 1
 
 
@@ -92,6 +92,14 @@ def test_the_looks_at_a_picture(
 ) -> None:
     found = looks(*size, stride=STRIDE, longest=longest, shares=shares)
     assert [(look.seen_width, look.seen_height) for look in found] == seen
+
+
+def test_what_lies_beyond_the_part_is_cut_off_and_empty_boxes_are_none() -> None:
+    look = whole(64, 32, longest=32, stride=16)
+    assert (look.seen_width, look.seen_height) == (32, 16)
+    placed = look.placed(np.array([[8, 8, 24, 24], [4, 18, 20, 30], [0, 0, 32, 16]], np.float32))
+    assert placed.tolist() == [[16, 16, 48, 32], [8, 32, 40, 32], [0, 0, 64, 32]]
+    assert look.owns(placed).tolist() == [True, False, True]
 
 
 def test_no_model_reads_more_at_once_than_a_tile() -> None:

@@ -47,7 +47,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="append",
         default=[],
         metavar="OPTIONS",
-        help="options of another policy, in quotes, to be shown beside the first; repeatable",
+        help="options, in quotes, in which another policy differs from the first; shown beside it; repeatable",
     )
     _add_policy_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     from veilbox.orchestrate.evaluate import evaluate  # noqa: PLC0415
     from veilbox.orchestrate.inputs import items_for  # noqa: PLC0415
 
-    policies = {"policy": policy_from(arguments)} | {text: _spelled(text) for text in arguments.against}
+    policies = {"policy": policy_from(arguments)} | {text: _spelled(text, arguments) for text in arguments.against}
     labels = parse_labels(_read(arguments.labels))
     items, _, _ = items_for(arguments.inputs, None)
     results: dict[str, Evaluation] = {}
@@ -94,14 +94,18 @@ class _Spelled(argparse.ArgumentParser):
         raise UsageError("the other policy cannot be read", where="--against", actual=message)
 
 
-def _spelled(text: str) -> Policy:
+def _spelled(text: str, first: argparse.Namespace) -> Policy:
     parser = _Spelled(add_help=False)
     _add_policy_options(parser)
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise UsageError("the other policy cannot be read", where="--against", actual=str(error)) from error
-    return policy_from(parser.parse_args(words))
+    # What is not said again stays; a list that is said again begins anew.
+    said = {name: value for name, value in vars(first).items() if not isinstance(value, list)}
+    lists = vars(parser.parse_args(words))
+    kept = {name: value for name, value in vars(first).items() if name not in said and not lists.get(name)}
+    return policy_from(parser.parse_args(words, argparse.Namespace(**said, **kept)))
 
 
 def _read(path: Path) -> bytes:

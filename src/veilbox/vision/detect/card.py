@@ -74,6 +74,8 @@ class ModelCard:
         nms_iou: Of two boxes of one class that overlap by this much or more, the better one stays.
         longest: Longer side, pixels, to which larger pictures are made smaller first, for a model that does not gain
             from more; None for one that does.
+        square: Side of the one square, pixels, that the graph takes; smaller pictures are filled up with grey. None
+            for a graph that takes any size.
         threshold_high: The score from which a detection counts when the policy wants high recall; None is `threshold`.
         training_data: What the weights were trained on, for people; empty if nobody says.
         recall: What was measured, for people; empty if nothing was.
@@ -93,6 +95,7 @@ class ModelCard:
     nms_iou: float
     longest: int | None = None
     threshold_high: float | None = None
+    square: int | None = None
     training_data: str = ""
     recall: tuple[Recall, ...] = ()
 
@@ -105,6 +108,10 @@ class ModelCard:
             raise _refused("threshold", expected="0 < floor <= threshold < 1", actual=f"{self.floor}, {self.threshold}")
         if self.longest is not None and not self.stride <= self.longest <= 4096:
             raise _refused("longest", expected=f"the stride, {self.stride}, to 4096 pixels", actual=str(self.longest))
+        if self.square is not None and not (self.stride <= self.square <= 4096 and self.square % self.stride == 0):
+            raise _refused(
+                "square", expected=f"a multiple of {self.stride}, at most 4096 pixels", actual=str(self.square)
+            )
         if self.threshold_high is not None and not self.floor <= self.threshold_high <= self.threshold:
             raise _refused(
                 "threshold_high", expected=f"{self.floor} to {self.threshold}", actual=str(self.threshold_high)
@@ -120,6 +127,11 @@ class ModelCard:
         if wanted is policy.Recall.HIGH and self.threshold_high is not None:
             return self.threshold_high
         return self.threshold
+
+    @property
+    def largest(self) -> int | None:
+        """The longer side, pixels, beyond which a picture is made smaller first; None if none is too large."""
+        return min((side for side in (self.longest, self.square) if side is not None), default=None)
 
 
 def _refused(field: str, *, expected: str, actual: str) -> ImageError:

@@ -41,6 +41,7 @@ class _Card(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     nms_iou: float
     longest: int | None = None
     threshold_high: float | None = None
+    square: int | None = None
     training_data: str = ""
     recall: tuple[_Recall, ...] = ()
 
@@ -78,6 +79,7 @@ def parse_card(content: bytes) -> ModelCard:
         nms_iou=wire.nms_iou,
         longest=wire.longest,
         threshold_high=wire.threshold_high,
+        square=wire.square,
         training_data=wire.training_data,
         recall=tuple(Recall(**msgspec.structs.asdict(one)) for one in wire.recall),
     )

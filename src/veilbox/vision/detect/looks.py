@@ -45,16 +45,19 @@ class Look:
     core: tuple[float, float, float, float]
 
     def placed(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Boxes in pixels of what the model read, in pixels of the picture."""
+        """Boxes in pixels of what the model read, in pixels of the picture; what lies beyond its part is cut off."""
         scale = np.array([self.width / self.seen_width, self.height / self.seen_height] * 2, np.float32)
-        placed: NDArray[np.float32] = boxes * scale + np.array([self.left, self.top] * 2, np.float32)
+        seen = np.array([self.seen_width, self.seen_height] * 2, np.float32)
+        placed: NDArray[np.float32] = np.minimum(boxes, seen) * scale + np.array([self.left, self.top] * 2, np.float32)
         return placed
 
     def owns(self, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Whether each box's middle, in pixels of the picture, lies in the core."""
+        """Whether each box is one at all and has its middle, in pixels of the picture, in the core."""
         x1, y1, x2, y2 = self.core
+        # A box of nothing has been cut off whole.
+        there = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-        inside: NDArray[np.bool_] = (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
+        inside: NDArray[np.bool_] = there & (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
         return inside
 
 
