@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +23,12 @@ from veilbox.oci.image.store_usage import store_usage
 from veilbox.oci.image.wire import index_bytes
 from veilbox.oci.pull import load_archive, pull
 from veilbox.oci.registry.images import push, save
+from veilbox.oci.trust.containers_policy import parse_containers_policy
+from veilbox.oci.trust.dsse import Envelope, statement_bytes
 from veilbox.oci.trust.endorse import sign_index
-from veilbox.oci.trust.evidence import signature_tag
+from veilbox.oci.trust.evidence import add_attestations, signature_tag
+from veilbox.oci.trust.predicates import CYCLONEDX
+from veilbox.oci.trust.store import TrustStore
 
 BOTH = f"{NAME}-index"
 REPOSITORY = f"veilbox/{NAME}"
@@ -121,6 +126,36 @@ def test_an_index_that_does_not_list_the_image_vouches_for_nothing(made: Shop) -
     stranger = made.image(of="a stranger")  # the annotation of the first image's entry is nobody's word
     made.retag(NAME, stranger, annotations={INDEX: index.digest.text})
     with pytest.raises(ImageError, match="clause 4, signature: it is unsigned"):
+        made.admit()
+
+
+def test_podman_s_and_skopeo_s_policies_ask_for_the_image_s_own_signature(made: Shop) -> None:
+    """containers/image, copy/single.go: the policy is asked about the instance, not about the list."""
+    index = entry(made.store, BOTH)
+    made.retag(NAME, made.descriptor, annotations={INDEX: index.digest.text})
+    requirement = {
+        "type": "sigstoreSigned",
+        "keyPath": str(made.trust / "alice.pub"),
+        "signedIdentity": {"type": "exactRepository", "dockerRepository": f"registry.example.org/veilbox/{NAME}"},
+    }
+    raw = json.dumps({"default": [requirement]}).encode()
+    trusted = Trust(
+        store=TrustStore(made.trust), policy=parse_containers_policy(raw, folder=made.trust), now=datetime.now(UTC)
+    )
+    with pytest.raises(ImageError, match="clause 4, signature"):
+        admit(made.store, NAME, trust=trusted)
+    made.sign(reference=f"registry.example.org/veilbox/{NAME}")
+    assert admit(made.store, NAME, trust=trusted).manifest == made.subject
+
+
+def test_an_sbom_of_the_index_is_none_of_its_images(made: Shop) -> None:
+    index = entry(made.store, BOTH)
+    made.retag(NAME, made.descriptor, annotations={INDEX: index.digest.text})
+    statement = statement_bytes("x", index.digest, CYCLONEDX, {"components": []})
+    sealed = [(CYCLONEDX, Envelope.sealed(statement, key("alice")))]
+    add_attestations(made.store.layout, index.digest, sealed, key("alice").public)
+    made.policy('attestations = ["sbom"]')
+    with pytest.raises(ImageError, match="clause 8, attestations"):
         made.admit()
 
 

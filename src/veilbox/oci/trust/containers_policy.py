@@ -97,7 +97,9 @@ def _rule(scope: str, requirements: tuple[_Requirement, ...], keys: dict[Digest,
     if len(identities) != 1:
         raise UsageError("requirements with different identities", where=scope, advice=_ADVICE)
     identity = _identity(dict(identities.pop()), scope)
-    return Rule(images=images, keys=tuple(dict.fromkeys(named)), threshold=threshold, identity=identity)
+    named = tuple(dict.fromkeys(named))
+    # podman and skopeo ask for a signature of the image that they take from an index, not of the index.
+    return Rule(images=images, keys=named, threshold=threshold, identity=identity, manifest_only=True)
 
 
 def _patterns(scope: str) -> tuple[str, ...]:

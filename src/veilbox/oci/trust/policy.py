@@ -58,6 +58,7 @@ class Rule:
         forbidden_packages: Patterns of package addresses (purl) or names in the SBOM.
         minimum_version: The oldest version that may run.
         allow_downgrade: Whether an older version may follow a newer one.
+        manifest_only: A signature of the index through which the image was pulled does not count.
     """
 
     images: tuple[str, ...]
@@ -71,6 +72,7 @@ class Rule:
     forbidden_packages: tuple[str, ...] = ()
     minimum_version: str = ""
     allow_downgrade: bool = False
+    manifest_only: bool = False
 
     def __post_init__(self) -> None:
         if not self.images:

@@ -137,7 +137,8 @@ def check_signatures(
     # 4. Enough of the keys that the rule names signed this very manifest as this very image.
     with clause(Clause.SIGNATURE, name):
         keys = _usable(policy, rule, now)
-        signed = _signed(name, manifest, subjects, evidence, keys, rule)
+        countable = frozenset({manifest.digest}) if rule.manifest_only else subjects
+        signed = _signed(name, manifest, countable, evidence, keys, rule)
         if len(signed) < rule.threshold:
             raise _too_few(rule, signed, evidence)
     # 5. Not too long ago.
@@ -335,7 +336,8 @@ def _statements(image: Image, evidence: Evidence, keys: Sequence[Key]) -> Iterat
             statement = Statement.parse(envelope.payload)
         except ImageError:
             continue  # signed by a friend and not understood: it is not what is asked for
-        if statement.predicate_type in KINDS and statement.subjects & image.subjects:
+        # What is said of an index is not said of each image in it: their contents differ.
+        if statement.predicate_type in KINDS and image.manifest.digest in statement.subjects:
             yield statement
 
 
