@@ -42,7 +42,6 @@ PUSH_STEPS = {
 PASSING: dict[str, Fault] = {
     "no answer": drop,
     "the answer is lost": drop_after,
-    "503 with Retry-After": status(503, retry_after="3"),
     "429 with Retry-After": status(429, retry_after="3"),
 }
 
