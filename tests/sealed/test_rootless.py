@@ -15,10 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import pytest
 
 import veilbox
 from veilbox.core.isolation import Level
+from veilbox.oci.admit import admit
+from veilbox.oci.image.definition import MODELS
 from veilbox.oci.image.store import ImageStore
 
 pytestmark = pytest.mark.sealed
@@ -136,6 +139,29 @@ def test_the_main_job_without_root(user: User, short_film: Path) -> None:
         assert component["isolation"]["level"] >= Level.UNPRIVILEGED, (name, component["isolation"]["failed"])
         assert component["cpu_s"] > 0, name
         assert component["memory_peak_bytes"] > 0, name
+
+
+def test_a_model_is_added_used_and_given_up_without_root(user: User, short_film: Path) -> None:
+    film, card, weights = (user.home / name for name in ("film3.mp4", "card.json", "changed.onnx"))
+    shutil.copyfile(short_film, film)
+    built_in = json.loads((MODELS / "centerface" / "card.json").read_text())
+    card.write_text(json.dumps(built_in | {"training_data": "as published", "recall": []}))
+    image = admit(ImageStore.default(), "detect-centerface")
+    assert image.model_layer is not None
+    model = onnx.load_model(str(image.model_layer / "models" / "centerface" / "model.onnx"))
+    model.producer_version = "rootless"
+    weights.write_bytes(model.SerializeToString())
+    added = user.run("model", "add", weights, "--card", card, "--use", "--json")
+    assert added.returncode == 0, added.stderr.decode()
+    digests = []
+    for output in ("with.mp4", "without.mp4"):
+        run = user.run("anonymize", film, "-o", user.home / output, "--json")
+        assert run.returncode == 0, run.stderr.decode()
+        digests.append(json.loads(run.stdout)["components"]["detect-centerface"]["model_digest"])
+        assert user.run("model", "use", "centerface@image").returncode == 0
+    assert digests == [json.loads(added.stdout)[0]["digest"], str(image.model)]
+    owner = pwd.getpwnam(user.name).pw_uid
+    assert {path.stat().st_uid for path in (user.home / "store" / "models").iterdir()} == {owner}
 
 
 def test_a_source_that_the_user_may_not_read(user: User, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from veilbox.oci.models.carried import CarriedModel, carried
 from veilbox.oci.models.examine import examine_carried, examine_model
 from veilbox.oci.models.shelf import ModelChoices, find, held, tag_of
 from veilbox.oci.models.sign import sign_model
-from veilbox.oci.trust.endorse import LOCAL
 from veilbox.oci.trust.keys import PrivateKey
+from veilbox.oci.trust.signature import LOCAL
 from veilbox.orchestrate.model_trial import faults_of, try_model
 from veilbox.orchestrate.plan import DETECT
 
@@ -159,7 +159,8 @@ def listed_models(store: ImageStore) -> tuple[ListedModel, ...]:
     for image in image_names():
         model = carried(admit(store, image, trust=trust))
         if model is not None:
-            used = image == f"{DETECT}{model.card.name}" and choices.current(model.card.name) is None
+            # What else carries a model, verify, runs its own whatever is chosen for the detector.
+            used = image != f"{DETECT}{model.card.name}" or choices.current(model.card.name) is None
             found.append(ListedModel(name=model.card.name, version=None, image=image, in_use=used, carried=model))
     for (name, version), descriptor in held(store).items():
         artifact = ModelArtifact.of(store, descriptor)

@@ -51,7 +51,8 @@ def add_signing_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Sign every image that is named."""
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
-    from veilbox.oci.trust.endorse import LOCAL, sign  # noqa: PLC0415
+    from veilbox.oci.trust.endorse import sign  # noqa: PLC0415
+    from veilbox.oci.trust.signature import LOCAL  # noqa: PLC0415
 
     store = ImageStore.default()
     key = signing_key(arguments, store.root / "trust")

@@ -39,7 +39,7 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(arguments: argparse.Namespace) -> int:
     """Add a model."""
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
-    from veilbox.oci.trust.endorse import LOCAL  # noqa: PLC0415
+    from veilbox.oci.trust.signature import LOCAL  # noqa: PLC0415
     from veilbox.orchestrate.model_changes import add_model  # noqa: PLC0415
 
     store = ImageStore.default()

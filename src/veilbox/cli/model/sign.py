@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from veilbox.oci.models.artifact import ModelArtifact, model_name  # noqa: PLC0415
     from veilbox.oci.models.shelf import find  # noqa: PLC0415
     from veilbox.oci.models.sign import sign_model  # noqa: PLC0415
-    from veilbox.oci.trust.endorse import LOCAL  # noqa: PLC0415
+    from veilbox.oci.trust.signature import LOCAL  # noqa: PLC0415
 
     store = ImageStore.default()
     key = signing_key(arguments, store.root / "trust")

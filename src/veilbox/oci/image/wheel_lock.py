@@ -16,7 +16,6 @@ from itertools import product
 from pathlib import Path
 
 import msgspec
-import uv
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
@@ -160,5 +159,7 @@ def _compile(declared: Path, target: Path, constraints: Iterable[Path], *, upgra
     ):
         words.append("--no-deps")  # one file of one wheel is wanted
     words += [word for path in constraints for word in ("-c", path)]
+    import uv  # noqa: PLC0415 - a build's business; jobs come by here and may lack it
+
     argv = [uv.find_uv_bin(), "pip", "compile", "--quiet", *words, declared, "-o", target]
     run(argv, timeout_s=_COMPILE_S, env=uv_settings(), advice=_ADVICE)

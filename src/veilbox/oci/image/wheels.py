@@ -8,8 +8,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import uv
-
 from veilbox.core.errors import ImageError, MachineError
 from veilbox.oci.image.debian import prune
 from veilbox.oci.image.definition import REQUIREMENTS, ModelLayer, WheelLayer
@@ -97,6 +95,8 @@ def _install(requirements: Path, target: Path, *, python: str, architecture: str
     ]
     # Hard links would share files with uv's cache; bytecode comes from the image's own Python.
     quiet = ["--link-mode", "copy", "--no-compile-bytecode", "--no-progress", "--quiet"]
+    import uv  # noqa: PLC0415 - a build's business; jobs come by here and may lack it
+
     argv = [uv.find_uv_bin(), "pip", "install", *pinned, *made_for, *quiet, "-r", requirements]
     run(argv, timeout_s=_INSTALL_S, env=uv_settings(), advice=_ADVICE)
 

@@ -26,12 +26,9 @@ from veilbox.oci.trust.keys import PrivateKey, PublicKey
 from veilbox.oci.trust.predicates import CYCLONEDX, SLSA, SPDX
 from veilbox.oci.trust.provenance import provenance
 from veilbox.oci.trust.sbom import CYCLONEDX_TYPE, SPDX_TYPE, cyclonedx, spdx
-from veilbox.oci.trust.signature import SimpleSignature
+from veilbox.oci.trust.signature import LOCAL, SimpleSignature
 from veilbox.oci.trust.store import TrustStore
 from veilbox.oci.trust.verify import Evidence
-
-# As which repository's this machine's own images are signed; a registry's copies are signed as the registry's.
-LOCAL = "veilbox.local"
 
 # A lock's name comes from an image's label; it becomes a file name.
 _LOCK_NAME = re.compile(r"[a-z]+-[a-z0-9.]+-[a-z0-9]+", re.ASCII)

@@ -27,6 +27,9 @@ SIGNATURE = "dev.cosignproject.cosign/signature"
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 SIGN_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
 
+# As which repository's this machine's own images are signed; a registry's copies are signed as the registry's.
+LOCAL = "veilbox.local"
+
 _TYPE = "cosign container image signature"
 
 
