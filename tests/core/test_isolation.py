@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veilbox.core.isolation import GATES, Gate, Level, measure
+from veilbox.core.isolation import DEEP, GATES, Gate, Level, guarded, measure, severity
 
 
 def gate(name: str, *, held: bool = True) -> Gate:
@@ -47,3 +47,22 @@ def test_the_top_has_no_failed_gate() -> None:
 
 def test_unknown_gates_change_nothing() -> None:
     assert measure([*all_up_to(Level.SEPARATED), gate("moat", held=False)]).level == Level.SEPARATED
+
+
+def test_a_finding_beside_the_scale_caps_its_level_where_it_was_tried() -> None:
+    gates = [Gate(name=name, tried="", found="", held=True) for name in GATES]
+    assert measure(gates).level == Level.ATTESTED
+    for name, level in DEEP.items():
+        for held in (True, False):
+            found = measure([*gates, Gate(name=name, tried="", found="", held=held)])
+            falls = not held and level is not None
+            assert found.level == (level - 1 if falls and level is not None else Level.ATTESTED)
+            assert found.failed == (name if falls else "")
+
+
+def test_severity_follows_the_level() -> None:
+    assert severity("host-files-absent") == "high"
+    assert severity("seccomp-active") == "medium"
+    assert severity("attested") == "low"
+    assert severity("kernel-identity") == "info"
+    assert guarded("cgroup-read-only") == Level.CONFINED

@@ -52,12 +52,17 @@ class Canaries:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configure:
-    """To a component: its settings and edges. Descriptors: one socket for each edge end, in order."""
+    """To a component: its settings and edges. Descriptors: one socket for each edge end, in order.
+
+    Attributes:
+        deep: Whether to try more at its walls than every job does, at the price of time.
+    """
 
     policy: Policy
     ends: tuple[EdgeEnd, ...]
     canaries: Canaries
     ring_bytes: int
+    deep: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

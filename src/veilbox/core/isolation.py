@@ -64,6 +64,25 @@ GATES: Mapping[str, Level] = {
     "attested": Level.ATTESTED,
 }
 
+# Findings of `veilbox isolation probe` beside the gates, and the level that each guards; None: it tells, and caps
+# nothing.
+DEEP: Mapping[str, Level | None] = {
+    "runtime-sockets-absent": Level.SEPARATED,
+    "descriptors-closed": Level.SEPARATED,
+    "environment-clean": Level.SEPARATED,
+    "near-addresses": Level.NO_EGRESS,
+    "abstract-names-absent": Level.NO_EGRESS,
+    "proc-leaks-absent": Level.UNPRIVILEGED,
+    "sys-leaks-absent": Level.UNPRIVILEGED,
+    "kernel-settings-read-only": Level.UNPRIVILEGED,
+    "cgroup-read-only": Level.CONFINED,
+    "keyrings-refused": Level.CONFINED,
+    "kernel-surfaces-refused": Level.CONFINED,
+    "terminal-absent": Level.CONFINED,
+    "core-dumps-off": Level.CONFINED,
+    "memory-not-executable": None,
+    "kernel-identity": None,
+}
 
 # What a component may report of itself; the rest is the observer's, or not measured at all.
 FROM_INSIDE = frozenset(
@@ -126,15 +145,33 @@ class Measured:
     gates: tuple[Gate, ...]
 
 
+def guarded(name: str) -> Level | None:
+    """The level that falls with a gate or finding; None if it only tells."""
+    return GATES.get(name) or DEEP.get(name)
+
+
+def severity(name: str) -> str:
+    """How much is lost with a gate or finding: `high` up to level 3, `medium` at 4, `low` above, else `info`."""
+    level = guarded(name)
+    if level is None:
+        return "info"
+    if level <= Level.UNPRIVILEGED:
+        return "high"
+    return "medium" if level == Level.CONFINED else "low"
+
+
 def measure(gates: Iterable[Gate]) -> Measured:
     """The level that the gates support; a gate of the scale that is absent counts as failed.
 
-    A gate reported twice, from inside and by the observer, holds only if both reports hold.
+    A gate reported twice, from inside and by the observer, holds only if both reports hold. Findings beside the scale
+    count where they were reported.
     """
     tried = tuple(gates)
+    names = {gate.name for gate in tried}
     broken = {gate.name for gate in tried if not gate.held}
-    held = {gate.name for gate in tried} - broken
-    for name, level in sorted(GATES.items(), key=lambda pair: pair[1]):
+    held = names - broken
+    beside = [(name, level) for name, level in DEEP.items() if level is not None and name in names]
+    for name, level in sorted([*GATES.items(), *beside], key=lambda pair: pair[1]):
         if name not in held:
             return Measured(level=Level(level - 1), failed=name, gates=tried)
     return Measured(level=Level.ATTESTED, failed="", gates=tried)

@@ -34,7 +34,8 @@ from veilbox.orchestrate.report_parts import component_reports, peak_bytes, star
 from veilbox.orchestrate.retention import SourceRetention, check_sources
 from veilbox.seal.canary import planted
 
-_FIXED = ("ingest", "anonymize", "export", "verify", "audit")
+# The components of every anonymising pod; detectors come beside them.
+FIXED = ("ingest", "anonymize", "export", "verify", "audit")
 
 
 def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
@@ -54,7 +55,7 @@ def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
     began = time.monotonic()
     check_sources(job.items, job.policy)
     progress.phase("admitting images")
-    with engine(store, _FIXED, detect=partial(chosen_models, store, job)) as machine:
+    with engine(store, FIXED, detect=partial(chosen_models, store, job)) as machine:
         plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
         return run_plan(
             job,

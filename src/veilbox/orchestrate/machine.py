@@ -14,6 +14,7 @@ from veilbox.oci.image.merge import merged_digest
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.models.artifact import model_name
 from veilbox.oci.runtime import cgroups
+from veilbox.oci.runtime.driver import KNOWN as KNOWN_RUNTIMES
 from veilbox.oci.runtime.driver import choose, discover
 from veilbox.oci.runtime.jobs import RunDirectory, new_job_id
 from veilbox.oci.runtime.monitor import monitored
@@ -77,7 +78,11 @@ def _no_detectors(_: Trust) -> DetectModels:
 
 @contextmanager
 def engine(
-    store: ImageStore, names: Sequence[str], *, detect: Callable[[Trust], DetectModels] = _no_detectors
+    store: ImageStore,
+    names: Sequence[str],
+    *,
+    detect: Callable[[Trust], DetectModels] = _no_detectors,
+    runtimes: Sequence[str] = KNOWN_RUNTIMES,
 ) -> Iterator[Engine]:
     """Make this process a supervisor, for its whole life: its namespaces cannot be left again.
 
@@ -85,6 +90,7 @@ def engine(
         store: Where the component images are.
         names: The components that the plan will need, besides detectors.
         detect: Says which detectors it will need, and which models run in them.
+        runtimes: Those that may be taken, the preferred one first.
 
     Raises:
         ImageError: An image is missing or stale.
@@ -102,7 +108,7 @@ def engine(
                     job_id = new_job_id()
                     stack.enter_context(monitored(run, job_id))
                     enter_private_namespaces()
-                    made = _engine(run, job_id, images, models, stack)
+                    made = _engine(run, job_id, images, models, stack, runtimes)
                 yield made
             finally:
                 _close(stack)
@@ -129,12 +135,17 @@ def _admitted(
 
 
 def _engine(
-    run: RunDirectory, job_id: str, images: Mapping[str, RunnableImage], models: DetectModels, stack: ExitStack
+    run: RunDirectory,
+    job_id: str,
+    images: Mapping[str, RunnableImage],
+    models: DetectModels,
+    stack: ExitStack,
+    runtimes: Sequence[str],
 ) -> Engine:
     place = cgroups.place()
     # With its place, so that who sweeps after a kill knows its cgroups.
     job = stack.enter_context(run.open_job(place, job_id=job_id))
-    runtime = choose(discover(), root=job.runtime_root, limited=place.limited)
+    runtime = choose(discover(runtimes), root=job.runtime_root, limited=place.limited)
     launcher = ContainerLauncher(runtime, job, place, images, run.ids)
     stack.callback(launcher.stop)
     cpus = len(os.sched_getaffinity(0))

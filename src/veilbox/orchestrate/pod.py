@@ -13,6 +13,7 @@ import selectors
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -33,7 +34,7 @@ from veilbox.core.control import (
     ToComponent,
 )
 from veilbox.core.errors import ComponentDied, ComponentHung, IsolationError, ProtocolError, VeilboxError
-from veilbox.core.isolation import FROM_INSIDE, Gate, Measured, measure
+from veilbox.core.isolation import DEEP, FROM_INSIDE, Gate, Measured, measure
 from veilbox.core.plan import SUPERVISOR, Plan
 from veilbox.core.policy import Policy
 from veilbox.orchestrate.interruption import uninterrupted
@@ -84,9 +85,13 @@ class Pod:
         launcher: How to run it.
         policy: Sent to every component.
         canaries: What no component may reach.
+        deep: Whether the components shall try more at their walls than every job does.
     """
 
-    def __init__(self, plan: Plan, launcher: Launcher, policy: Policy, canaries: Canaries) -> None:
+    def __init__(
+        self, plan: Plan, launcher: Launcher, policy: Policy, canaries: Canaries, *, deep: bool = False
+    ) -> None:
+        self._deep = deep
         self._plan = plan
         self._launcher = launcher
         self._policy = policy
@@ -150,6 +155,7 @@ class Pod:
                 ends=tuple(end for end, _ in own),
                 canaries=dataclasses.replace(self._canaries, volumes=self._foreign_volumes(name)),
                 ring_bytes=RING_BYTES,
+                deep=self._deep,
             )
             self.send(name, message, [sock.fileno() for _, sock in own])
             for _, sock in own:
@@ -299,7 +305,7 @@ class Pod:
             case Hello() if member.hello is None and message.component == name:
                 member.hello = message
             case Probed() if member.ready is None and not member.gates:
-                member.gates = _own_gates(name, message)
+                member.gates = _own_gates(name, message, FROM_INSIDE | (DEEP.keys() if self._deep else frozenset()))
             case Ready() if member.ready is None:
                 self._check_model(name, message)
                 member.ready = message
@@ -412,9 +418,9 @@ class Pod:
                 self._selector.unregister(fd)
 
 
-def _own_gates(name: str, message: Probed) -> tuple[Gate, ...]:
+def _own_gates(name: str, message: Probed, allowed: AbstractSet[str]) -> tuple[Gate, ...]:
     """The gates that a component reports; it may not report those that only the host can see."""
-    foreign = {gate.name for gate in message.gates} - FROM_INSIDE
+    foreign = {gate.name for gate in message.gates} - allowed
     if foreign:
         raise ProtocolError("reports a gate that it cannot try", where=name, actual=", ".join(sorted(foreign)))
     return message.gates

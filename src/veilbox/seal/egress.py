@@ -12,7 +12,7 @@ from veilbox.core.isolation import Gate
 from veilbox.seal.outcome import ALLOWED, errno_name, outcome
 
 # Answers that mean: no packet left and nobody was asked.
-_NO_WAY_OUT = frozenset({"EPERM", "EACCES", "ENOSYS", "ENETUNREACH", "ENETDOWN", "EADDRNOTAVAIL", "EAFNOSUPPORT"})
+NO_WAY_OUT = frozenset({"EPERM", "EACCES", "ENOSYS", "ENETUNREACH", "ENETDOWN", "EADDRNOTAVAIL", "EAFNOSUPPORT"})
 _NO_SUCH_FAMILY = frozenset({"EPERM", "EACCES", "ENOSYS", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT"})
 
 # RFC 5737 and RFC 3849 keep these for documentation; 169.254.169.254 is where clouds answer with credentials.
@@ -77,38 +77,38 @@ def _read(path: str, absent: str | None = None) -> str:
 
 def loopback_canary(canaries: Canaries) -> Gate:
     """The host's listening TCP port is not at the end of this loopback; a refusal by our own loopback holds."""
-    answer = _connecting(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", canaries.tcp_port))
+    answer = connecting(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", canaries.tcp_port))
     return Gate(
         name="loopback-canary",
         tried="connect to the host's canary on 127.0.0.1",
         found=answer,
-        held=answer in _NO_WAY_OUT | {"ECONNREFUSED"},
+        held=answer in NO_WAY_OUT | {"ECONNREFUSED"},
     )
 
 
 def routable_address() -> Gate:
     """No packet can be sent to an address beyond the machine or to a cloud's metadata service."""
-    answers = [_connecting(socket.AF_INET, socket.SOCK_STREAM, address) for address in _ROUTABLE]
+    answers = [connecting(socket.AF_INET, socket.SOCK_STREAM, address) for address in _ROUTABLE]
     return _no_way_out("routable-address", "connect to 192.0.2.1 and 169.254.169.254", answers)
 
 
 def ipv6_address() -> Gate:
     """The same for IPv6, its loopback included."""
-    answers = [_connecting(socket.AF_INET6, socket.SOCK_STREAM, address) for address in _IPV6]
+    answers = [connecting(socket.AF_INET6, socket.SOCK_STREAM, address) for address in _IPV6]
     return _no_way_out("ipv6-address", "connect to 2001:db8::1 and ::1", answers)
 
 
 def dns() -> Gate:
     """Neither a name server nor a resolver's socket of the host can be asked."""
     servers = (_RESOLVER, *_nameservers())
-    answers = [_connecting(socket.AF_INET, socket.SOCK_DGRAM, (server, 53)) for server in servers]
+    answers = [connecting(socket.AF_INET, socket.SOCK_DGRAM, (server, 53)) for server in servers]
     # A socket file that is not there answers ENOENT; one without a listener is no way out either.
-    answers += [_connecting(socket.AF_UNIX, socket.SOCK_STREAM, path) for path in _RESOLVER_SOCKETS]
+    answers += [connecting(socket.AF_UNIX, socket.SOCK_STREAM, path) for path in _RESOLVER_SOCKETS]
     return _no_way_out(
         "dns",
         f"ask {len(servers)} name servers and {len(_RESOLVER_SOCKETS)} resolver sockets",
         answers,
-        _NO_WAY_OUT | {"ENOENT", "ECONNREFUSED"},
+        NO_WAY_OUT | {"ENOENT", "ECONNREFUSED"},
     )
 
 
@@ -125,11 +125,11 @@ def _read_or_nothing(path: str) -> str:
         return ""
 
 
-def _no_way_out(name: str, tried: str, answers: list[str], harmless: frozenset[str] = _NO_WAY_OUT) -> Gate:
+def _no_way_out(name: str, tried: str, answers: list[str], harmless: frozenset[str] = NO_WAY_OUT) -> Gate:
     return Gate(name=name, tried=tried, found=", ".join(sorted(set(answers))), held=set(answers) <= harmless)
 
 
-def _connecting(family: int, kind: int, address: tuple[str, int] | str) -> str:
+def connecting(family: int, kind: int, address: tuple[str, int] | str) -> str:
     """The outcome of a connection attempt that gives up at once."""
     try:
         with socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as attempt:
@@ -152,12 +152,12 @@ def _open_or_connected(attempt: socket.socket) -> int:
 
 def abstract_socket_canary(canaries: Canaries) -> Gate:
     """The host's abstract Unix socket has no name in this network namespace."""
-    answer = _connecting(socket.AF_UNIX, socket.SOCK_STREAM, f"\0{canaries.abstract_socket}")
+    answer = connecting(socket.AF_UNIX, socket.SOCK_STREAM, f"\0{canaries.abstract_socket}")
     return Gate(
         name="abstract-socket-canary",
         tried="connect to the host's abstract Unix socket",
         found=answer,
-        held=answer in _NO_WAY_OUT | {"ECONNREFUSED"},
+        held=answer in NO_WAY_OUT | {"ECONNREFUSED"},
     )
 
 

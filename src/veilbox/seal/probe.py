@@ -6,7 +6,7 @@ the standard library only, starts no thread and no process, waits for nothing an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from veilbox.core.control import Canaries
@@ -15,7 +15,7 @@ from veilbox.seal import confinement, egress, privilege, surroundings
 from veilbox.seal.outcome import ALLOWED, errno_name
 
 
-def probe(canaries: Canaries) -> tuple[Gate, ...]:
+def probe(canaries: Canaries, *, deep: bool = False) -> tuple[Gate, ...]:
     """Try every gate that can be tried from inside.
 
     Namespace numbers and id ranges need the host's eye (`veilbox.seal.observe`); `limits-bite`, `own-kernel` and
@@ -23,15 +23,25 @@ def probe(canaries: Canaries) -> tuple[Gate, ...]:
 
     Args:
         canaries: What the host put out of this component's reach.
+        deep: Also try what `veilbox.seal.deep` holds.
 
     Returns:
         One gate each, in the scale's order. A gate whose attempt could not be made is there and did not hold.
     """
-    return tuple(_gates(canaries))
+    return (*_made(_gates(canaries)), *_made(_deep() if deep else {}))
 
 
-def _gates(canaries: Canaries) -> Iterator[Gate]:
-    attempts: dict[str, Callable[[], Gate]] = {
+_Attempts = Mapping[str, Callable[[], Gate]]
+
+
+def _deep() -> _Attempts:
+    from veilbox.seal.deep import attempts  # noqa: PLC0415 - a job, which asks for none of it, does not pay for it
+
+    return attempts()
+
+
+def _gates(canaries: Canaries) -> _Attempts:
+    return {
         "own-processes-only": surroundings.own_processes_only,
         "root-read-only": surroundings.root_read_only,
         "host-files-absent": partial(surroundings.host_files_absent, canaries),
@@ -55,6 +65,9 @@ def _gates(canaries: Canaries) -> Iterator[Gate]:
         "seccomp-active": confinement.seccomp_active,
         "forbidden-calls-refused": confinement.forbidden_calls_refused,
     }
+
+
+def _made(attempts: _Attempts) -> Iterator[Gate]:
     for name, attempt in attempts.items():
         try:
             yield attempt()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -108,13 +109,16 @@ def host_files_absent(canaries: Canaries) -> Gate:
 
 
 def _readable(path: str) -> bool:
-    """Whether a file opens or a folder shows an entry; runtimes mask files with /dev/null, folders with emptiness."""
+    """Whether a file opens, a socket is there or a folder shows an entry.
+
+    Runtimes mask files with /dev/null, folders with emptiness.
+    """
     try:
         if os.path.isdir(path):  # noqa: PTH112
             return bool(os.listdir(path))  # noqa: PTH208
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno == errno.ENXIO  # a socket: it is not opened but connected to
     masked = stat.S_ISCHR(os.fstat(descriptor).st_mode)
     os.close(descriptor)
     return not masked

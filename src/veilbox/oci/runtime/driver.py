@@ -28,7 +28,7 @@ _TIMEOUT_S = 10.0
 _ADVICE = "Install one with: apt-get install crun"
 
 # In the order of preference: crun starts a container in half of runc's time.
-_KNOWN = ("crun", "runc")
+KNOWN = ("crun", "runc")
 
 # Older ones lack what config.py and this file ask for.
 # crun 1.0: --cgroup-manager=disabled without root; runc 1.1: limits together with a user namespace on cgroup v2.
@@ -396,7 +396,7 @@ class RuntimeFacts:
     why: str
 
 
-def discover(names: Sequence[str] = _KNOWN) -> list[RuntimeFacts]:
+def discover(names: Sequence[str] = KNOWN) -> list[RuntimeFacts]:
     """What this machine has of the known runtimes, the preferred one first."""
     return [_examined(name) for name in names]
 

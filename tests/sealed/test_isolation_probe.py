@@ -1,0 +1,48 @@
+"""`veilbox isolation probe`: every component tries its walls without footage, under each runtime."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+from sealed_workshop import RunVeilbox
+
+from veilbox.core.isolation import DEEP, FROM_INSIDE, Level
+
+pytestmark = pytest.mark.sealed
+
+COMPONENTS = {"ingest", "detect-centerface", "anonymize", "export", "verify", "audit"}
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_every_wall_stands_under_every_runtime(veilbox: RunVeilbox, runtime: str, nothing_left: None) -> None:
+    del nothing_left
+    if shutil.which(runtime) is None:
+        pytest.skip(f"{runtime} is not installed")
+    run = veilbox("isolation", "probe", "--deep", "--json", "--runtime", runtime)
+    assert run.status == 0, run.stderr
+    found: Any = run.json
+    assert found["runtime"].startswith(runtime)
+    assert set(found["components"]) == COMPONENTS
+    for name, component in found["components"].items():
+        assert component["level"] >= Level.UNPRIVILEGED, (name, component)
+        tried = {one["id"] for one in found["findings"] if one["component"] == name}
+        assert tried >= FROM_INSIDE | DEEP.keys()
+    failed = {one["id"] for one in found["findings"] if not one["held"]}
+    assert failed <= {"memory-not-executable"}
+
+
+def test_without_deep_it_is_the_jobs_own_probe(veilbox: RunVeilbox) -> None:
+    run = veilbox("isolation", "probe", "--json")
+    assert run.status == 0, run.stderr
+    assert not {one["id"] for one in run.json["findings"]} & DEEP.keys()
+    assert {one["severity"] for one in run.json["findings"]} == {"high", "medium"}
+
+
+def test_people_are_told_levels_and_what_fell(veilbox: RunVeilbox) -> None:
+    run = veilbox("isolation", "probe")
+    assert run.status == 0, run.stderr
+    for name in COMPONENTS:
+        assert name in run.stdout
+    assert "walls did not stand" in run.stdout
