@@ -11,6 +11,7 @@ from veilbox.core.digest import Digest
 from veilbox.oci.image.spec import INDEX_TYPE, MANIFEST_TYPE, Descriptor, Platform
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.wire import index_bytes
+from veilbox.oci.models.artifact import make_artifact
 
 WHOLE = Descriptor(
     media_type=MANIFEST_TYPE,
@@ -28,6 +29,16 @@ def test_small_images_are_accepted(tmp_path: Path) -> None:
     assert faults("config", json.dumps(small.config).encode()) == []
     assert faults("image-index", (layout.root / "index.json").read_bytes()) == []
     assert faults("image-layout", (layout.root / "oci-layout").read_bytes()) == []
+
+
+def test_models_are_accepted(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "store")
+    store.prepare()
+    card = {"name": "m", "classes": ["face"], "licence": "MIT", "source": "here", "training_data": "none", "recall": []}
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    (tmp_path / "m.onnx").write_bytes(b"weights")
+    made = make_artifact(store, tmp_path / "m.onnx", tmp_path / "card.json")
+    assert faults("image-manifest", made.manifest.raw) == []
 
 
 def test_indexes_are_accepted() -> None:

@@ -16,11 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from model_shelf import Shelf
 from real_registry import RealRegistry
 from trust_shop import NAME, Shop, shop
 
 from veilbox.cli.main import main
 from veilbox.oci.image.spec import INDEX_TYPE, Platform
+from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.wire import index_bytes
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -172,6 +174,24 @@ def test_cosign_verifies_what_we_sign(cosign: Cosign, ours: Shop, real: RealRegi
     refused = cosign.done("verify", "--key", tmp_path / "other.pub", OFFLINE, image)
     assert refused.returncode != 0
     assert "no matching signatures" in refused.stderr
+
+
+def test_cosign_verifies_a_model_that_we_sign(
+    cosign: Cosign, real: RealRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(store=ImageStore(tmp_path / "models"), folder=tmp_path)
+    shelf.store.prepare()
+    shelf.policy()
+    model = shelf.settle(shelf.make())
+    monkeypatch.setenv("VEILBOX_HOME", str(shelf.store.root))
+    prefix, repository = tmp_path / "release", cosign.image.removesuffix(f"/{NAME}")
+    assert main(["image", "key", "generate", str(prefix)]) == 0
+    assert main(["model", "sign", "finder", "--key", f"{prefix}.key", "--repository", repository]) == 0
+    target = f"{repository}/model-finder"
+    assert main(["model", "push", "finder", f"{target}:1", "--ca-file", str(real.ca_file)]) == 0
+    verify = ("verify", "--key", f"{prefix}.pub", OFFLINE, "--output", "json", f"{target}@{model.manifest}")
+    found = json.loads(cosign.run(*verify))
+    assert found[0]["critical"]["identity"]["docker-reference"] == target
 
 
 def signing(cosign: Cosign, tmp_path: Path, *, bundle: bool) -> list[str]:
