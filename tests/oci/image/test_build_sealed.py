@@ -15,20 +15,24 @@ import pytest
 from image_schemas import faults
 
 from veilbox.core.errors import ImageError
-from veilbox.oci.admit import admit
+from veilbox.oci.admit import Trust, admit
+from veilbox.oci.examine import examine, held_images
 from veilbox.oci.image import debian, definition
 from veilbox.oci.image import workshop as workshop_module
-from veilbox.oci.image.build import Built, build, foreign_tag, index_tag
+from veilbox.oci.image.build import Built, build, foreign_tag, index_tag, stored_names
 from veilbox.oci.image.bytecode import python_version
 from veilbox.oci.image.compression import Compression
 from veilbox.oci.image.elf import check_machine
 from veilbox.oci.image.links import walk
 from veilbox.oci.image.locks import LockBook
-from veilbox.oci.image.spec import INDEX_TYPE, LOCK_LABEL, MANIFEST_TYPE, ZSTD_LAYER_TYPE
+from veilbox.oci.image.spec import CONFIG_TYPE, INDEX_TYPE, LOCK_LABEL, MANIFEST_TYPE, ZSTD_LAYER_TYPE
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.unpack import Bounds, unpack_layer
-from veilbox.oci.image.wire import parse_config, parse_index, parse_manifest
-from veilbox.oci.trust.endorse import endorse_built
+from veilbox.oci.image.wire import parse_artifact, parse_config, parse_index, parse_manifest
+from veilbox.oci.trust.dsse import Statement
+from veilbox.oci.trust.endorse import Opened, endorse_built
+from veilbox.oci.trust.evidence import read_evidence
+from veilbox.oci.trust.predicates import SLSA
 
 pytestmark = pytest.mark.sealed
 
@@ -59,10 +63,31 @@ NOWHERE = "ssl http.client urllib.request asyncio multiprocessing veilbox.oci ve
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageStore]:
     store = ImageStore(tmp_path_factory.mktemp("images") / "store")
-    build(store, NAMES, SAID.append, architectures=[FOREIGN])
-    endorse_built(store, NAMES)
+    seed(store)
+    built = build(store, NAMES, SAID.append, architectures=[FOREIGN])
+    endorse_built(store, stored_names(built, indexed=True))
     yield store
     shutil.rmtree(store.root)
+
+
+def seed(store: ImageStore) -> None:
+    """Take over the layers that this machine has: the test of two places builds all of them from nothing.
+
+    Not from a machine that follows a lock of its own, which no other place follows.
+    """
+    ours = ImageStore.default()
+    if (ours.root / "lock").exists():
+        return
+    for part in ("layout/blobs", "layers/sha256", "cache/layers"):
+        if (ours.root / part).is_dir():
+            shutil.copytree(ours.root / part, store.root / part, symlinks=True, copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # the store is on another file system
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 @pytest.fixture
@@ -123,9 +148,10 @@ def _build_elsewhere(folder: Path, *options: str) -> dict[str, object]:
 
 
 def test_another_place_user_mask_day_and_time_zone_give_the_same_digests(store: ImageStore, tmp_path: Path) -> None:
-    for compression in (Compression.ZSTD, Compression.GZIP):  # the last one is what the other tests look at
-        elsewhere = _build_elsewhere(tmp_path, "--compression", compression)
-        assert elsewhere == _digests(build(store, NAMES, SAID.append, compression=compression))
+    # There from zstd to gzip and here from gzip to zstd; gzip at last is what the other tests look at.
+    for compression, names in ((Compression.ZSTD, ("audit",)), (Compression.GZIP, NAMES)):
+        elsewhere = _build_elsewhere(tmp_path, "--compression", compression, *names)
+        assert elsewhere == _digests(build(store, names, SAID.append, compression=compression))
     shutil.rmtree(tmp_path / "an other")
 
 
@@ -151,7 +177,7 @@ def test_the_lock_that_was_followed_is_in_the_image(store: ImageStore) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_images_for_other_machines_are_what_they_say(store: ImageStore, tmp_path: Path, name: str) -> None:
+def test_images_for_other_machines_are_what_they_say(store: ImageStore, name: str) -> None:
     index = store.layout.resolve(index_tag(name))
     assert index is not None
     entries = {one.platform.architecture: one for one in parse_index(store.layout.read(index)) if one.platform}
@@ -164,7 +190,7 @@ def test_images_for_other_machines_are_what_they_say(store: ImageStore, tmp_path
     assert config.platform.architecture == FOREIGN
     counts = []
     for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
-        counts.append(check_machine(unpack_layer(store.layout, layer, diff_id, tmp_path, Bounds()), FOREIGN))
+        counts.append(check_machine(unpack_layer(store.layout, layer, diff_id, store.layers, Bounds()), FOREIGN))
     assert counts[0] > 10  # the interpreter and its libraries
     native = admit(store, name)
     assert native.manifest == entries[NATIVE].digest
@@ -186,6 +212,37 @@ def test_the_image_spec_s_schemas_accept_every_document(store: ImageStore, name:
             assert faults("config", store.layout.read(parse_manifest(raw).config)) == []
 
 
+def test_the_schemas_accept_signatures_attestations_and_sboms_too(store: ImageStore) -> None:
+    others = [entry for entry in store.layout.index() if entry.media_type == MANIFEST_TYPE]
+    assert len(others) > 5 * len(NAMES)  # image, signature, attestations and two SBOMs, for each machine
+    for entry in others:
+        raw = store.layout.read(entry)
+        assert faults("image-manifest", raw) == []
+        config = parse_artifact(raw).config
+        if config.media_type == CONFIG_TYPE:
+            assert faults("config", store.layout.read(config)) == []
+
+
+def test_everything_that_was_built_is_verified(store: ImageStore) -> None:
+    trust = Trust.of(store)
+    held = held_images(store)
+    assert set(held) == {*NAMES, *(foreign_tag(name, FOREIGN) for name in NAMES), *map(index_tag, NAMES)}
+    for name in held:
+        examine(store, name, trust, unpacked=False)
+
+
+@pytest.mark.parametrize("name", [*NAMES, *(foreign_tag(name, FOREIGN) for name in NAMES)])
+def test_provenance_names_every_file_that_went_in_by_digest(store: ImageStore, name: str) -> None:
+    image = Opened.of(store, name)
+    evidence = read_evidence(store.layout, store.layout.index(), [image.manifest.digest])
+    statements = [Statement.parse(envelope.payload) for envelope in evidence.attestations]
+    [slsa] = [json.loads(one.predicate) for one in statements if one.predicate_type == SLSA]
+    materials = slsa["buildDefinition"]["resolvedDependencies"]
+    assert any(one["uri"].startswith("pkg:deb/debian/libc6@") for one in materials)
+    assert any(one["uri"].startswith("pkg:pypi/msgspec@") for one in materials)
+    assert [one["uri"] for one in materials if not one.get("digest")] == []
+
+
 def test_a_killed_build_s_remains_are_swept(store: ImageStore) -> None:
     left = store.layers / "sha256" / ".unpacking-x"
     left.mkdir()
@@ -199,14 +256,20 @@ def test_sizes_are_within_the_goals(store: ImageStore) -> None:
     by_name = {layer.name: layer.size for layer in unique.values()}
     assert by_name["base"] <= 20_000_000
     assert sum(by_name.values()) <= 150_000_000
+    # Only verify misses the goal of 60 MB: it decodes and it detects (docs/known-weaknesses.md).
+    most = {"verify": 100_000_000}
     for built in images:
         if "detect" not in built.name:
-            assert sum(layer.size for layer in built.layers) <= 60_000_000
+            assert sum(layer.size for layer in built.layers) <= most.get(built.name, 60_000_000)
 
 
 def test_every_image_is_admitted(store: ImageStore) -> None:
     models = {name: admit(store, name).model for name in NAMES}
-    assert [name for name, model in models.items() if model] == ["detect-centerface", "detect-plates"]
+    assert [name for name, model in models.items() if model] == [
+        "detect-centerface",
+        "detect-plates",
+        "verify",
+    ]
     with pytest.raises(ImageError, match="missing"):
         admit(ImageStore(store.root / "nothing"), "ingest")
 
@@ -245,29 +308,32 @@ def test_umoci_unpacks_what_we_unpack(store: ImageStore, tmp_path: Path, program
     shutil.rmtree(target)
 
 
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """A folder for podman, whose run folder may have a path of 50 characters."""
+@pytest.fixture(scope="module")
+def podman_state() -> Iterator[list[str | Path]]:
+    """Podman's own store, which all images share; its run folder may have a path of 50 characters."""
+    if shutil.which("podman") is None:
+        pytest.skip("podman is not installed")
     with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
+        folder = Path(name)
+        state: list[str | Path] = ["--root", folder / "root", "--runroot", folder / "run"]
+        state += ["--cgroup-manager", "cgroupfs"]
+        yield state
+        subprocess.run(["podman", *state, "rmi", "--all", "--force"], capture_output=True, check=True)
+        subprocess.run(["umount", folder / "root" / "overlay"], capture_output=True, check=False)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="rootless podman needs a network helper that nothing else here needs")
 @pytest.mark.parametrize("program", ["podman"], indirect=True)
 @pytest.mark.parametrize("name", NAMES)
-def test_podman_runs_it(store: ImageStore, short_path: Path, program: str, name: str) -> None:
+def test_podman_runs_it(store: ImageStore, podman_state: list[str | Path], program: str, name: str) -> None:
     runtime = next(one for one in ("runc", "crun") if shutil.which(one))
-    state: list[str | Path] = ["--root", short_path / "root", "--runroot", short_path / "run"]
-    state += ["--cgroup-manager", "cgroupfs"]
     # Limits that this machine's root may set, and a log that nothing has to collect.
     limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--log-driver", "none"]
     image = f"oci:{store.layout.root}:{name}"
     entry = json.dumps([*admit(store, name).entrypoint[:4], "-c", TRY])
-    argv = [program, *state, "--runtime", runtime, "run", "--rm", "--network", "none", "--read-only", *limits]
+    argv = [program, *podman_state, "--runtime", runtime, "run", "--rm", "--network", "none", "--read-only", *limits]
     words = [IMPORTS[name][0], f"{IMPORTS[name][1]} {NOWHERE}"]
     said = subprocess.run([*argv, "--entrypoint", entry, image, *words], capture_output=True, text=True, check=False)
-    subprocess.run([program, *state, "rmi", "--all", "--force"], capture_output=True, check=True)
-    subprocess.run(["umount", short_path / "root" / "overlay"], capture_output=True, check=False)
     assert said.stdout == "65532 65532 30 1 []\n", said.stderr
 
 
