@@ -294,3 +294,76 @@ def test_a_flood_of_detections_is_an_error_and_not_a_flood_of_memory() -> None:
         tracker.push(number, flood(number))
     with pytest.raises(ProtocolError, match="more tracks"):
         tracker.push(frames, flood(frames))
+
+
+def walker(frame: int) -> Box:
+    """Somebody who walks to the right at two pixels a frame."""
+    return (10.0 + 2 * frame, 20.0, 30.0 + 2 * frame, 40.0)
+
+
+HIDDEN_FOR = 16
+OCCLUDED: list[Detections | None] = [
+    *(face(walker(frame)) for frame in range(6)),
+    *(detections() for _ in range(HIDDEN_FOR)),
+    *(face(walker(frame), 0.2) for frame in range(6 + HIDDEN_FOR, 10 + HIDDEN_FOR)),
+]
+
+
+def test_somebody_who_comes_out_half_hidden_where_a_track_was_lost_is_covered() -> None:
+    shown = run(OCCLUDED, Tracking())
+    first = 6 + HIDDEN_FOR
+    for frame in range(first - Tracking().extend, len(OCCLUDED)):
+        assert covered(walker(frame), shown[frame], slack=1) or frame < first
+    for frame in range(first, len(OCCLUDED)):
+        assert covered(walker(frame), shown[frame])
+    # Before: the longest gap that is filled is shorter, and nothing was found.
+    assert not len(shown[first - Tracking().extend - 2])
+
+
+@pytest.mark.parametrize(
+    ("what", "frames"),
+    [
+        ("elsewhere", [*OCCLUDED[:-4], *(face((90, 60, 100, 70), 0.2) for _ in range(4))]),
+        ("of another class", [*OCCLUDED[:-4], *(face(walker(frame), 0.2, 1) for frame in range(22, 26))]),
+        ("of another size", [*OCCLUDED[:-4], *(face((54, 20, 56, 22), 0.2) for _ in range(4))]),
+        ("too late", [*OCCLUDED[:6], *(detections() for _ in range(31)), face(walker(37), 0.2)]),
+        ("never seen well", [*(face(walker(frame), 0.2) for frame in range(6)), *OCCLUDED[6:]]),
+    ],
+)
+def test_a_weak_detection_is_not_believed(what: str, frames: list[Detections | None]) -> None:
+    assert what
+    assert not len(run(frames, Tracking())[-1])
+
+
+def test_belief_does_not_live_on_belief() -> None:
+    still = (20.0, 20.0, 40.0, 40.0)
+    weak = [*(detections() for _ in range(HIDDEN_FOR)), face(still, 0.2)]
+    shown = run([face(still), *weak, *weak, *weak], Tracking())
+    told = [bool(len(regions)) for regions in shown]
+    assert told[1 + HIDDEN_FOR]
+    assert not told[2 * (1 + HIDDEN_FOR)]
+    assert not told[3 * (1 + HIDDEN_FOR)]
+
+
+def test_of_two_people_taken_for_one_the_half_hidden_one_stays_covered() -> None:
+    # One is lost while the other comes out weakly beside; then the first appears where it was heading, and its track
+    # leaps back.
+    first = [(200.0 - 2 * frame, 50.0, 230.0 - 2 * frame, 85.0) for frame in range(12)]
+    second = (205.0, 52.0, 232.0, 88.0)
+    frames = [
+        *(face(first[frame]) for frame in range(5)),
+        *(detections() for _ in range(3)),
+        face(second, 0.2),
+        detections((first[9], 0.9, 0), (second, 0.2, 0)),
+        detections((first[10], 0.9, 0), (second, 0.2, 0)),
+    ]
+    shown = run(frames, Tracking())
+    assert covered(second, shown[8])
+    assert covered(second, shown[9])
+    assert covered(second, shown[10])
+
+
+def test_a_weak_double_of_a_face_that_stays_is_not_believed() -> None:
+    still, double = (100.0, 100.0, 140.0, 140.0), (110.0, 110.0, 150.0, 150.0)
+    frames = [detections((still, 0.9, 0), (double, 0.2, 0)) for _ in range(8)]
+    assert [len(regions) for regions in run(frames, Tracking())] == [1] * 8

@@ -16,6 +16,7 @@ from veilbox.core.policy import Tracking
 from veilbox.core.regions import Origin, Regions
 from veilbox.vision.track.affinity import CERTAIN_IOU, affinities, match
 from veilbox.vision.track.ledger import Ledger
+from veilbox.vision.track.memory import Memory
 from veilbox.vision.track.trail import Box, Moment, Trail
 
 # As many as two full frames of detections of which none continues another. It bounds memory and the time of one
@@ -30,7 +31,9 @@ class Tracker:
     A frame waits until `lookahead` later frames are known, so that what is found then also covers it. The rules:
     every strong detection is covered in its frame; a gap of at most `bridge` frames between two detections of one
     track is filled along the straight way between them; `extend` frames before the first and after the last
-    detection are covered too, and so are frames that nobody analysed up to the next one that somebody did.
+    detection are covered too, and so are frames that nobody analysed up to the next one that somebody did. A weak
+    detection counts as strong where a track was lost within the last second: somebody comes out again from behind
+    somebody else, half hidden still.
 
     Args:
         tracking: How far a track reaches.
@@ -61,6 +64,8 @@ class Tracker:
         self._thresholds = thresholds
         self._waiting: deque[Moment] = deque()
         self._trails: list[Trail] = []
+        self._memory = Memory(MAX_TRAILS)
+        self._unproven: set[int] = set()
         self._born = 0
         self._last: Moment | None = None
 
@@ -102,9 +107,18 @@ class Tracker:
         for band in (strong, ~strong):
             chosen = np.flatnonzero(band)
             taken = self._continue(moment, detections, chosen, open_trails, strong)
-            for index in np.setdiff1d(chosen, taken):
-                self._begin(moment, detections, int(index), strong=bool(strong[index]))
+            left = np.setdiff1d(chosen, taken)
+            for index, believed in zip(left, self._believed(moment, detections, left), strict=True):
+                self._begin(moment, detections, int(index), strong=bool(strong[index]), believed=bool(believed))
             open_trails = [trail for trail in open_trails if trail.unseen(moment)]
+
+    def _believed(self, moment: Moment, detections: Detections, left: NDArray[np.intp]) -> NDArray[np.bool_]:
+        known = [trail for trail in self._trails if self._known(trail)]
+        return self._memory.explains(moment, detections, left, known)
+
+    def _known(self, trail: Trail) -> bool:
+        """Whether a track has a strong detection of its own; belief must not live on belief."""
+        return trail.confirmed and trail.number not in self._unproven
 
     def _strong(self, detections: Detections) -> NDArray[np.bool_]:
         least = np.array([self._thresholds.get(kind, 0.0) for kind in detections.classes.tolist()], np.float32)
@@ -132,10 +146,12 @@ class Tracker:
             index = int(chosen[column])
             certain = bool(scores[row, column] >= CERTAIN_IOU)
             self._see(trails[row], moment, detections, index, strong=bool(strong[index]), certain=certain)
+            if strong[index]:
+                self._unproven.discard(trails[row].number)
             taken.append(index)
         return taken
 
-    def _begin(self, moment: Moment, detections: Detections, index: int, *, strong: bool) -> None:
+    def _begin(self, moment: Moment, detections: Detections, index: int, *, strong: bool, believed: bool) -> None:
         if len(self._trails) >= MAX_TRAILS:
             if not strong:
                 return
@@ -143,7 +159,11 @@ class Tracker:
         trail = Trail(self._born, int(detections.classes[index]))
         self._born += 1
         self._trails.append(trail)
-        self._see(trail, moment, detections, index, strong=strong, certain=True)
+        if believed and not strong:
+            self._unproven.add(trail.number)
+            self._see(trail, moment, detections, index, strong=True, certain=True)
+        else:
+            self._see(trail, moment, detections, index, strong=strong, certain=True)
 
     def _see(
         self, trail: Trail, moment: Moment, detections: Detections, index: int, *, strong: bool, certain: bool
@@ -181,6 +201,9 @@ class Tracker:
                 kept.append(trail)
             else:
                 self._ledger.close(trail.number, confirmed=trail.confirmed)
+                if self._known(trail):
+                    self._memory.keep(trail)
+                self._unproven.discard(trail.number)
         self._trails = kept
 
     def exposure(self, label: Callable[[int], str]) -> Exposure:
