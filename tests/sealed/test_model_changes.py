@@ -135,6 +135,9 @@ def test_the_next_job_takes_an_update_and_one_command_goes_back(
     entry = [one for one in logged if one["type"] == "images"][-1]
     assert entry["models"] == {"detect-centerface": added[1]["digest"]}
     assert entry["signers"]["model-centerface"] == entry["signers"]["ingest"]
+    assert after["model_admission"]["keys"] == entry["signers"]["model-centerface"]
+    assert after["model_admission"]["version"] == added[1]["version"]
+    assert before["detect-centerface"]["model_admission"] is None
     # One job may take another version, and nothing is chosen by it.
     assert (
         hide("--model", f"centerface@{added[0]['version']}")["detect-centerface"]["model_digest"] == added[0]["digest"]

@@ -194,7 +194,7 @@ class ImageAdmission:
     """Why a component's image was allowed to run.
 
     Attributes:
-        version: The image's, as it says.
+        version: The image's, as it says; a model's is the digest of its artifact.
         keys: Ids of the keys whose signatures counted: digests of their public halves.
         policy: The digest of the trust policy's file.
         clauses: What held, in the order in which it was asked.
@@ -224,6 +224,7 @@ class ComponentReport:
         root: How its root file system was made: an overlay of the image's layers, or, where the kernel refuses those,
             one folder into which they were merged. Null where components run without images.
         admission: Null where nothing was admitted, because components run without images.
+        model_admission: Why the model was allowed that took the place of the image's; null where none did.
     """
 
     image_digest: str
@@ -235,6 +236,7 @@ class ComponentReport:
     memory_peak_bytes: int | None
     io_bytes: IoBytes | None
     isolation: Isolation
+    model_admission: ImageAdmission | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

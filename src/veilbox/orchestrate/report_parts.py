@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from veilbox.core.plan import Plan
+from veilbox.oci.models.artifact import model_name
 from veilbox.oci.trust.verify import Admission
+from veilbox.orchestrate.plan import DETECT
 from veilbox.orchestrate.pod import Member, Pod
 from veilbox.orchestrate.report import ComponentReport, ImageAdmission, IoBytes, Isolation, StartupMs
 
@@ -16,15 +18,21 @@ def component_reports(pod: Pod, plan: Plan, admissions: Mapping[str, Admission])
     Args:
         pod: The components.
         plan: What was planned.
-        admissions: Why each image was let in, by component; empty where components run without images.
+        admissions: Why each image was let in, by component, and each model that is none's, as `model-NAME`; empty
+            where components run without images.
     """
     return {
-        container.name: _component(pod.members[container.name], str(container.image), admissions.get(container.name))
+        container.name: _component(
+            pod.members[container.name],
+            str(container.image),
+            admissions.get(container.name),
+            admissions.get(model_name(container.name.removeprefix(DETECT))),
+        )
         for container in plan.containers
     }
 
 
-def _component(member: Member, image: str, admission: Admission | None) -> ComponentReport:
+def _component(member: Member, image: str, admission: Admission | None, model: Admission | None) -> ComponentReport:
     cost = member.cost
     io = None
     if cost.read_bytes is not None and cost.written_bytes is not None:
@@ -39,6 +47,7 @@ def _component(member: Member, image: str, admission: Admission | None) -> Compo
         memory_peak_bytes=cost.memory_peak_bytes,
         io_bytes=io,
         isolation=Isolation.of(member.measured),
+        model_admission=None if model is None else ImageAdmission.of(model),
     )
 
 

@@ -111,7 +111,7 @@ def judge_model(
     require_pinned(trust.policy, name, artifact.card.weights, version=artifact.digest)
     held = tuple(one.value for one in _CLAUSES)
     identities = tuple(key.public.key_id for key in keys)
-    return artifact, Admission(keys=identities, policy=trust.policy.digest, version="", clauses=held)
+    return artifact, Admission(keys=identities, policy=trust.policy.digest, version=artifact.digest.text, clauses=held)
 
 
 def require_pinned(policy: TrustPolicy, name: str, weights: Digest, *, version: Digest | None = None) -> None:
