@@ -21,6 +21,7 @@ from veilbox.oci.runtime.jobs import RunDirectory
 from veilbox.orchestrate import machine
 
 PLACE = Place(layout=Layout.ABSENT)
+_IMAGE = SimpleNamespace(manifest=Digest.of(b"image"), layers=(Path(Digest.of(b"layer").hex),))
 
 
 class _Launcher:
@@ -33,7 +34,7 @@ class _Launcher:
 
 @pytest.fixture
 def _no_containers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "admit", lambda *_, **__: SimpleNamespace(manifest=Digest.of(b"image"), layers=()))
+    monkeypatch.setattr(machine, "admit", lambda *_, **__: _IMAGE)
     monkeypatch.setattr(machine, "enter_private_namespaces", lambda: None)
     monkeypatch.setattr(machine, "discover", list)
     monkeypatch.setattr(machine, "choose", lambda *_, **__: None)
