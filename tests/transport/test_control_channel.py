@@ -29,6 +29,8 @@ from veilbox.core.control import (
     ItemDone,
     ItemFailed,
     ItemStarted,
+    Link,
+    Linked,
     LogOpened,
     OpenItem,
     OpenLog,
@@ -41,8 +43,10 @@ from veilbox.core.control import (
     Verified,
 )
 from veilbox.core.errors import ComponentDied, ComponentHung, Failure, ProtocolError
+from veilbox.core.exposure import Exposure
 from veilbox.core.findings import Finding, FindingKind, Look
 from veilbox.core.isolation import Gate
+from veilbox.core.linking import LinkRate
 from veilbox.core.policy import Detection, Keep, Policy, Style
 from veilbox.core.stream import Kind
 from veilbox.transport.channel import pair
@@ -68,6 +72,7 @@ TO_COMPONENT: list[ToComponent] = [
     OpenLog(first=7),
     Append(entries=("{}", "{}")),
     Seal(),
+    Link(items=(0, 2), people=(0, 1), whole=True),
     Finish(),
 ]
 # Messages with descriptors, and how many.
@@ -91,6 +96,11 @@ FROM_COMPONENT: list[FromComponent] = [
     LogOpened(key="veilbox/audit+00+AQ==", size=0, recovered_bytes=0),
     Appended(index=0, digest="sha256:00"),
     Sealed(origin="o", first=0, index=1, leaf="sha256:00", size=2, checkpoint="o\n2\n", proof=("AA==",)),
+    Linked(
+        rates=(LinkRate(style="blur", cells=8, adversary="eigenfaces", same=True, hits=0.5, trials=2, chance=0.5),),
+        pictures=2,
+    ),
+    ItemDone(item=0, frames=3, exposure=Exposure(short=1, bins=((1, 2, 3, 4),))),
     Finished(),
     Faulted(failure=FAILURE),
 ]

@@ -11,10 +11,38 @@ from types import FrameType
 from typing import NoReturn
 
 import veilbox
-from veilbox.cli import anonymize, audit, decrypt, detect, doctor, evaluate, exposure, image, isolation, model, purge, scan
+from veilbox.cli import (
+    anonymize,
+    attack,
+    audit,
+    decrypt,
+    detect,
+    doctor,
+    evaluate,
+    exposure,
+    image,
+    isolation,
+    model,
+    purge,
+    scan,
+)
 from veilbox.core.errors import Failure, Interrupted, PartialFailure, VeilboxError, VerificationError
 
-_COMMANDS = (anonymize, detect, evaluate, doctor, image, model, audit, exposure, decrypt, purge, scan, isolation)
+_COMMANDS = (
+    anonymize,
+    detect,
+    evaluate,
+    doctor,
+    image,
+    model,
+    audit,
+    exposure,
+    attack,
+    decrypt,
+    purge,
+    scan,
+    isolation,
+)
 
 _EPILOG = """\
 example:

@@ -12,6 +12,7 @@ from veilbox.core.errors import Failure
 from veilbox.core.exposure import Exposure
 from veilbox.core.findings import Finding
 from veilbox.core.isolation import Gate
+from veilbox.core.linking import LinkRate
 from veilbox.core.policy import Policy
 from veilbox.core.stream import Kind
 
@@ -128,6 +129,21 @@ class Append:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seal:
     """To audit, after a job's last entry. Descriptor: an empty file for the job's attestation."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """To anonymize in an attack: how often are redacted faces linked to their originals?
+
+    Attributes:
+        items: Pictures that count.
+        people: Who is in each.
+        whole: Whether each picture is one face, so that nothing needs to be found in it.
+    """
+
+    items: tuple[int, ...]
+    people: tuple[int, ...]
+    whole: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -309,6 +325,19 @@ class Sealed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Linked:
+    """From anonymize in an attack.
+
+    Attributes:
+        rates: By strength and adversary; none if fewer than two faces were found.
+        pictures: How many it has seen.
+    """
+
+    rates: tuple[LinkRate, ...]
+    pictures: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
     """From a component: its last item is done; it waits for the control socket to close."""
 
@@ -320,7 +349,7 @@ class Faulted:
     failure: Failure
 
 
-ToComponent = Configure | OpenItem | OpenOutput | OpenLog | Append | Seal | Finish
+ToComponent = Configure | OpenItem | OpenOutput | OpenLog | Append | Seal | Link | Finish
 FromComponent = (
     Hello
     | Probed
@@ -333,6 +362,7 @@ FromComponent = (
     | LogOpened
     | Appended
     | Sealed
+    | Linked
     | Finished
     | Faulted
 )

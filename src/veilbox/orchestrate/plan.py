@@ -116,6 +116,21 @@ def detect_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int, d
     return _plan(("ingest", *detect), volumes, edges, programs, cpus)
 
 
+def attack_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int, detect: tuple[str, ...] = ()) -> Plan:
+    """The pod that tries redaction: anonymize sees frames and boxes, and has no edge on which they could leave."""
+    detect = detect or detectors(policy)
+    edges = [
+        Edge(name="raw", producer="ingest", consumers=("anonymize",), volume="raw"),
+        Edge(name="analysis", producer="ingest", consumers=detect, volume="analysis"),
+        *(Edge(name="boxes", producer=name, consumers=("anonymize",)) for name in detect),
+    ]
+    volumes = (
+        Volume(name="raw", size_bytes=_FRAME_VOLUME_BYTES),
+        Volume(name="analysis", size_bytes=_ANALYSIS_VOLUME_BYTES),
+    )
+    return _plan(("ingest", *detect, "anonymize"), volumes, edges, programs, cpus)
+
+
 def audit_plan(programs: Mapping[str, Program], *, cpus: int) -> Plan:
     """The pod that is told of what no job does: audit alone."""
     return _plan(("audit",), (), (), programs, cpus)

@@ -73,20 +73,23 @@ def border_pixels(core: Area, share: float) -> int:
 
 
 def _fade(distance: NDArray[np.float64]) -> NDArray[np.float32]:
-    return np.clip(1 - distance, 0, 1).astype(np.float32)
+    fade: NDArray[np.float32] = np.clip(1 - distance, 0, 1).astype(np.float32)
+    return fade
 
 
 def _middles(samples: tuple[int, int], shift: int) -> NDArray[np.float64]:
-    middles: NDArray[np.float64] = (np.arange(*samples) << shift) + (1 << shift) / 2
+    middles: NDArray[np.float64] = (np.arange(*samples) << shift).astype(np.float64) + (1 << shift) / 2
     return middles
 
 
 def _beyond(samples: tuple[int, int], shift: int, low: int, high: int) -> NDArray[np.float64]:
     """Distance of each sample's middle from an interval, pixels of the frame."""
     middles = _middles(samples, shift)
-    distances: NDArray[np.float64] = np.maximum(np.maximum(low - middles, middles - high), 0)
+    below: NDArray[np.float64] = np.maximum(low - middles, middles - high)
+    distances: NDArray[np.float64] = np.maximum(below, 0)
     return distances
 
 
 def _from_centre(samples: tuple[int, int], shift: int, low: int, high: int) -> NDArray[np.float64]:
-    return np.abs(_middles(samples, shift) - (low + high) / 2)
+    distances: NDArray[np.float64] = np.abs(_middles(samples, shift) - (low + high) / 2)
+    return distances
