@@ -13,6 +13,7 @@ import pytest
 from images import Sample, blob_names, image, leftovers, noise, with_sbom
 from memory_registry import (
     CDN_HOST,
+    TOKEN_HOST,
     Answer,
     FakeClock,
     Fault,
@@ -117,6 +118,35 @@ def test_a_push_survives_a_passing_fault_at_each_step(rig: Rig, method: str, pat
     rig.pull()
     assert rig.is_whole()
     assert len(rig.other.layout.referrers(rig.sample.manifest.digest)) == 1
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+@pytest.mark.parametrize("host", [TOKEN_HOST, CDN_HOST])
+def test_a_passing_fault_of_the_token_server_or_of_the_content_s_host_is_survived(
+    rig: Rig, host: str, fault: Fault
+) -> None:
+    rig.registry.auth, rig.registry.redirects = "bearer", True
+    rig.push()
+    rig.registry.rules.clear()
+    rig.registry.fails("GET", f"//{host}/", fault)
+    rig.pull()
+    assert rig.registry.rules[0].times == 0
+    assert rig.is_whole()
+    assert leftovers(rig.other.layout.root) == []
+
+
+@pytest.mark.parametrize(("asked", "slept"), [("30", True), ("3600", False)])
+def test_a_token_server_is_waited_for_as_a_registry_is(rig: Rig, asked: str, slept: bool) -> None:
+    rig.registry.auth = "bearer"
+    rig.push()
+    rig.registry.fails("GET", f"//{TOKEN_HOST}/", status(429, retry_after=asked))
+    if slept:
+        rig.pull()
+        assert rig.clock.now() >= 1030
+    else:
+        with pytest.raises(RegistryUnavailable, match=r"token server .* wait 3600 s"):
+            rig.pull()
+        assert rig.clock.slept == []
 
 
 @pytest.mark.parametrize(("method", "path"), PULL_STEPS.values(), ids=PULL_STEPS)

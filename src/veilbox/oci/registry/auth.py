@@ -15,10 +15,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from veilbox.core.errors import RegistryDenied, RegistryError
+from veilbox.core.errors import RegistryDenied, RegistryError, RegistryUnavailable
 from veilbox.oci.registry.credentials import Credentials, CredentialSource
 from veilbox.oci.registry.reference import Repository
-from veilbox.oci.registry.retry import Clock
+from veilbox.oci.registry.retry import RETRIED_STATUSES, Clock, retry_after_s
 from veilbox.oci.registry.transport import Request, Response, Transport, origin
 
 # Token authentication specification: 60 seconds where the answer does not say; we stop using a token a little before.
@@ -148,11 +148,33 @@ class Authenticator:
         with self._transport.send(request) as response:
             if response.status in {400, 401, 403}:
                 raise _denied(repository, credentials, response.status)
+            if response.status in RETRIED_STATUSES:
+                asked = retry_after_s(response.headers.get("retry-after"), self._clock.wall())
+                raise TokenServerBusy(request, response.status, asked)
             if response.status != 200:
                 raise RegistryError("no token", where=repr(request), expected="200", actual=str(response.status))
             token = _parsed(response, request)
         life = max(0.0, token.expires_in - _MARGIN_S)
         return _Grant(f"Bearer {token.token or token.access_token}", self._clock.now() + life)
+
+
+class TokenServerBusy(RegistryUnavailable):
+    """The token server gave no token, and may give one later.
+
+    Args:
+        request: What it was asked.
+        status: What it answered.
+        asked_s: Seconds that it asks to wait; None if it does not say.
+    """
+
+    def __init__(self, request: Request, status: int, asked_s: float | None) -> None:
+        super().__init__(
+            "the token server is overloaded or asks to wait",
+            where=repr(request),
+            actual=f"status {status}" + (f", wait {asked_s:.0f} s" if asked_s is not None else ""),
+            advice="Try again later",
+        )
+        self.asked_s = asked_s
 
 
 def _basic(credentials: Credentials | None, repository: Repository) -> str:

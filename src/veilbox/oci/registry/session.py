@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 import msgspec
 
 from veilbox.core.errors import RegistryDenied, RegistryError, RegistryUnavailable, UsageError
-from veilbox.oci.registry.auth import Authenticator
+from veilbox.oci.registry.auth import Authenticator, TokenServerBusy
 from veilbox.oci.registry.credentials import CredentialSource
 from veilbox.oci.registry.reference import Repository
 from veilbox.oci.registry.retry import RETRIED_STATUSES, Backoff, Clock, RateGate, SystemClock, retry_after_s
@@ -152,6 +152,11 @@ class Session:
         """The answer, or None if there was none and it may be tried again."""
         try:
             return self._follow(held, request, repository, scopes)
+        except TokenServerBusy as busy:
+            if last or self.cancelled.is_set() or (busy.asked_s or 0.0) > self.backoff.patience_s:
+                raise
+            self.clock.sleep(busy.asked_s or 0.0)
+            return None
         except RegistryUnavailable:
             if last or self.cancelled.is_set():
                 raise
