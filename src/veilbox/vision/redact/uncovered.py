@@ -1,7 +1,8 @@
 """Whether regions of a finished frame are hidden: what a redactor would change there, were it let at it again.
 
-Redaction says all that it keeps of a region in a few values, so doing it again changes nothing; what an encoder did to
-the samples since is small. A face that was never hidden changes by much.
+Redaction says all that it keeps of a region in a few values, so doing it again changes little: nothing in a solid cover,
+something in a blur, whose contrast falls each time, and where covers overlap. What it would change yet another time tells
+how much; a face that was never hidden changes by far more the first time than the second.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from veilbox.vision.redact.redactor import Redactor
 
 # Regions with a shorter side are a handful of samples, of which an encoder leaves little.
 _LEAST_SIDE = 8
+# How often the second change is taken off the first. Of 0, 1, 1.5 and 2 it parted 292 labelled faces best in all six
+# combinations of style and shape, hidden and encoded as JPEG at quality 80 against as they were (2026-11): at 1.5 what
+# is hidden reached 0.022 at most.
+_SECOND_CHANGE = 1.5
 
 
 def uncovered(
@@ -33,16 +38,22 @@ def uncovered(
         full_range: As in `Redactor.redact`.
 
     Returns:
-        (N,) float32: the mean change of the first plane's samples in the region, in shares of the full scale; 0 for
-        regions outside the frame or of less than eight pixels on a side.
+        (N,) float32: the mean change of the first plane's samples in the region beyond what a redaction does to a
+        hidden one, in shares of the full scale; 0 for regions outside the frame or of less than eight pixels on a side.
     """
     if not len(regions):
         return np.zeros(0, np.float32)
+    redactor = Redactor(redaction)
     again = [plane.copy() for plane in planes]
-    Redactor(redaction).redact(again, layout, regions, full_range=full_range)
+    redactor.redact(again, layout, regions, full_range=full_range)
+    once = again[0].copy()
+    redactor.redact(again, layout, regions, full_range=full_range)
     scale = float((1 << layout.format.depth) - 1)
-    boxes = whole_pixels(regions.boxes, margin=0, smallest=1).tolist()
-    return np.array([_change(planes[0], again[0], Area(*box), layout) / scale for box in boxes], np.float32)
+    changes = [
+        _change(planes[0], once, area, layout) - _SECOND_CHANGE * _change(once, again[0], area, layout)
+        for area in (Area(*box) for box in whole_pixels(regions.boxes, margin=0, smallest=1).tolist())
+    ]
+    return np.maximum(np.array(changes, np.float32), 0) / np.float32(scale)
 
 
 def _change(before: Samples, after: Samples, area: Area, layout: FrameLayout) -> float:

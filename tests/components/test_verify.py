@@ -1,0 +1,333 @@
+"""verify finds what was put into a finished output behind anonymize's back, and nothing in an honest one."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import socket
+import threading
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+from veilbox.components import entry, verify
+from veilbox.components.session import Session
+from veilbox.core.control import Canaries, Configure, EdgeEnd, Finish, OpenOutput, Ready, Verified
+from veilbox.core.detections import Detections
+from veilbox.core.findings import Finding, FindingKind
+from veilbox.core.policy import Detection, Keep, Policy, Redaction, Shape, Style, Verdict
+from veilbox.core.regions import Regions
+from veilbox.core.stream import Kind, StreamInfo
+from veilbox.core.timing import Timeline
+from veilbox.media.encoder import open_encoder
+from veilbox.oci.admit import admit
+from veilbox.oci.image.store import ImageStore
+from veilbox.orchestrate.verdict import judged
+from veilbox.transport.channel import Channel, pair
+from veilbox.transport.control import SupervisorControl
+from veilbox.transport.messages import Boxes
+from veilbox.transport.relay import Sender
+from veilbox.vision.redact import Redactor, planes_of
+
+WIDTH, HEIGHT = 320, 240
+TRACK = 7
+Pixels = NDArray[np.uint8]
+Place = tuple[int, int, int]  # left, top, side
+MIDDLE, CORNER, SMALL = (100, 70, 96), (0, 0, 72), (220, 160, 24)
+DEFAULT = Policy()
+
+
+class NobodyThere:
+    """A detector that finds nothing, so that what is found is found otherwise."""
+
+    class card:  # noqa: N801 - stands in for an attribute
+        classes = ("face",)
+        digest = "sha256:00"
+        stride = 32
+
+    def detect(self, picture: Pixels) -> Detections:
+        del picture
+        return Detections.empty()
+
+
+def face(side: int) -> Pixels:
+    """The astronaut's, public domain."""
+    portrait = Image.fromarray(cast("Any", data).astronaut()[20:276, 96:352])
+    return np.asarray(portrait.resize((side, side)))
+
+
+def raw(place: Place) -> Pixels:
+    """A frame with a face at a place."""
+    left, top, side = place
+    frame = np.full((HEIGHT, WIDTH, 3), 96, np.uint8)
+    frame[top : top + side, left : left + side] = face(side)
+    return frame
+
+
+def regions(place: Place) -> Regions:
+    left, top, side = place
+    one = np.array([TRACK], np.int32)
+    return Regions(np.array([[left, top, left + side, top + side]], np.float32), one, one * 0, one * 0)
+
+
+INFO = StreamInfo(
+    kind=Kind.FILM,
+    width=WIDTH,
+    height=HEIGHT,
+    pixel_format="yuv420p",
+    time_base=(1, 25),
+    frame_rate=(25, 1),
+)
+
+
+def yuv(frame: Pixels) -> bytearray:
+    """The frame as a ring has it."""
+    import av  # noqa: PLC0415 - slow to import
+
+    planar = av.VideoFrame.from_ndarray(frame, "rgb24").reformat(format="yuv420p").to_ndarray()
+    return bytearray(planar.tobytes())
+
+
+class Staged:
+    """A film that export has finished, and what was said about it.
+
+    Args:
+        folder: Where.
+        frames: How many.
+        place: Of the face.
+        policy: How it is hidden.
+        left: Frames in which it is not.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        frames: int = 30,
+        place: Place = MIDDLE,
+        policy: Policy = DEFAULT,
+        left: Sequence[int] = (),
+        suffix: str = "mp4",
+    ) -> None:
+        self.path = folder / f"staged.{suffix}"
+        self.suffix = suffix
+        self.policy = policy
+        self.hidden = [regions(place)] * frames
+        self.frames = frames
+        plain = yuv(raw(place))
+        clean = bytearray(plain)
+        redactor = Redactor(policy.redaction)
+        redactor.redact(planes_of(memoryview(clean), INFO.layout), INFO.layout, regions(place), full_range=False)
+        times = Timeline(INFO.seconds_per_pts)
+        with self.path.open("w+b") as file, open_encoder(file, suffix, INFO, policy.encoding, threads=2) as encoder:
+            for number in range(frames):
+                encoder.write(memoryview(plain if number in left else clean), number, 1)
+                times.add(number)
+        self.times = times.word
+
+    def told(self, **other: Any) -> OpenOutput:
+        """What the supervisor says about it."""
+        fields: dict[str, Any] = {
+            "item": 0,
+            "suffix": self.suffix,
+            "kind": Kind.FILM,
+            "width": WIDTH,
+            "height": HEIGHT,
+            "rotation": 0,
+            "frames": self.frames,
+            "times": self.times,
+        }
+        return OpenOutput(**fields | other)
+
+
+class _Writable:
+    """Waits until the edge takes more."""
+
+    def wait(self, *, readable: Sequence[Channel] = (), writable: Sequence[Channel] = ()) -> None:
+        poll = select.poll()
+        for channel in writable:
+            poll.register(channel.fileno(), select.POLLOUT)
+        for channel in readable:
+            poll.register(channel.fileno(), select.POLLIN)
+        poll.poll(1000)
+
+
+class _WithModels:
+    def __init__(self, models: Path) -> None:
+        self._models = models
+
+    def run(self, session: Session) -> None:
+        verify.run(session, self._models)
+
+
+def look(staged: Staged, models: Path = Path(), **told: Any) -> Verified:
+    """Run the component over one output, in a thread."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    control = SupervisorControl(ours, "verify")
+    worker = threading.Thread(target=entry.serve, args=("verify", _WithModels(models), theirs), kwargs={"first_ns": 0})
+    worker.start()
+    left, right = pair()
+    try:
+        end = EdgeEnd(edge="regions", peer="anonymize", producer=False)
+        canaries = Canaries(path="", tcp_port=1, abstract_socket="")
+        control.send(Configure(policy=staged.policy, ends=(end,), canaries=canaries, ring_bytes=0), [right.fileno()])
+        right.close()
+        sender = Sender(Channel(left, name="regions"), _Writable(), Boxes)
+        _expect(control, Ready)
+        sender.start(0)
+        for number, hidden in enumerate(staged.hidden):
+            sender.send(Boxes(sequence=number, payload=hidden.pack()))
+        sender.end(0)
+        fd = os.open(staged.path, os.O_RDONLY)
+        control.send(staged.told(**told), [fd])
+        os.close(fd)
+        verified: Verified = _expect(control, Verified)
+        control.send(Finish())
+        return verified
+    finally:
+        left.close()
+        control.close()
+        worker.join()
+
+
+def _expect(control: SupervisorControl, kind: type[Any]) -> Any:
+    poll = select.poll()
+    poll.register(control.fileno(), select.POLLIN)
+    while poll.poll(30_000):
+        received = control.receive()
+        if received is not None and isinstance(received[0], kind):
+            return received[0]
+        assert received is None or type(received[0]).__name__ not in ("Faulted", "Finished"), received
+    pytest.fail("verify is silent")
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_load", lambda *_: NobodyThere())
+
+
+STYLES = [
+    Redaction(style=style, shape=shape, margin=margin) for style in Style for shape in Shape for margin in (0, 0.15)
+]
+
+
+@pytest.mark.usefixtures("nobody")
+class TestHonest:
+    @pytest.mark.parametrize("redaction", STYLES, ids=lambda one: f"{one.style}-{one.shape}-{one.margin}")
+    @pytest.mark.parametrize("place", [MIDDLE, CORNER, SMALL])
+    def test_every_style_counts_as_hidden(self, tmp_path: Path, redaction: Redaction, place: Place) -> None:
+        staged = Staged(tmp_path, frames=4, place=place, policy=Policy(redaction=redaction))
+        verified = look(staged)
+        assert verified.findings == ()
+        assert (verified.frames, verified.regions, verified.searched, verified.side) == (4, 4, 1, 960)
+
+    @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "avi"])
+    def test_every_container(self, tmp_path: Path, suffix: str) -> None:
+        assert look(Staged(tmp_path, frames=4, suffix=suffix)).findings == ()
+
+
+@pytest.mark.usefixtures("nobody")
+class TestPlanted:
+    @pytest.mark.parametrize("style", Style)
+    @pytest.mark.parametrize("place", [MIDDLE, CORNER, SMALL])
+    def test_one_raw_frame_of_300_goes_into_quarantine(self, tmp_path: Path, place: Place, style: Style) -> None:
+        policy = Policy(redaction=Redaction(style=style))
+        verified = look(Staged(tmp_path, frames=300, place=place, policy=policy, left=(151,)))
+        (finding,) = verified.findings
+        assert (finding.kind, finding.where) == (FindingKind.UNCOVERED, f"track {TRACK}")
+        assert (finding.count, finding.first, finding.last) == (1, 151, 151)
+        assert [look.frame for look in finding.looks] == [151]
+        assert judged(verified, policy.verification).verdict is Verdict.QUARANTINE
+
+    def test_every_frame_is_named_with_its_score(self, tmp_path: Path) -> None:
+        (finding,) = look(Staged(tmp_path, frames=40, left=range(10, 35))).findings
+        assert (finding.count, finding.first, finding.last) == (25, 10, 34)
+        assert len(finding.looks) == 20
+        assert finding.score is not None
+        assert all(0.03 < look.score <= finding.score for look in finding.looks)
+
+    # What is wrong with what was said about the film, and what verify makes of it.
+    @pytest.mark.parametrize(
+        ("other", "what"),
+        [
+            ({"frames": 31}, "another number of frames than the source's"),
+            ({"width": 322}, "another size than the source's"),
+            ({"rotation": 90}, "another rotation than the source's"),
+            ({"times": "sha256:00"}, "other times than the source's"),
+            ({"kind": Kind.IMAGE}, "another kind than the source's"),
+        ],
+    )
+    def test_what_ingest_announced_must_be_there(self, tmp_path: Path, other: dict[str, Any], what: str) -> None:
+        verified = look(Staged(tmp_path), **other)
+        assert [(one.kind, one.what) for one in verified.findings] == [(FindingKind.CONTENT, what)]
+        assert judged(verified, DEFAULT.verification).verdict is Verdict.FAIL
+
+    def test_a_frame_without_a_word_about_its_regions(self, tmp_path: Path) -> None:
+        staged = Staged(tmp_path)
+        del staged.hidden[-1]
+        assert [one.kind for one in look(staged).findings] == [FindingKind.CONTENT]
+
+    def test_an_archive_behind_the_film_fails(self, tmp_path: Path) -> None:
+        staged = Staged(tmp_path)
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as opened:
+            opened.writestr("original.txt", "a name")
+        staged.path.write_bytes(staged.path.read_bytes() + archive.getvalue())
+        verified = look(staged)
+        assert FindingKind.STRUCTURE in {one.kind for one in verified.findings}
+        assert judged(verified, DEFAULT.verification).verdict is Verdict.FAIL
+
+    @pytest.mark.parametrize("damage", [lambda film: film[: len(film) // 2], lambda film: b"\0" * 4 + film[4:]])
+    def test_a_damaged_film_is_a_finding_and_no_fault(self, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+        staged = Staged(tmp_path)
+        staged.path.write_bytes(damage(staged.path.read_bytes()))
+        verified = look(staged)
+        assert verified.findings
+        assert judged(verified, DEFAULT.verification).verdict is Verdict.FAIL
+
+    def test_sound_is_refused_unless_the_policy_keeps_it(self, tmp_path: Path) -> None:
+        kept = Staged(tmp_path, policy=Policy(keep=(Keep.AUDIO,)))
+        assert look(kept).findings == ()
+
+
+@pytest.mark.sealed
+class TestSecondLook:
+    """With the model that the image carries."""
+
+    @pytest.fixture
+    def models(self, sealed: None) -> Path:
+        del sealed
+        layers = admit(ImageStore.default(), "verify").layers
+        (folder,) = (layer / "models" for layer in layers if (layer / "models" / "centerface").is_dir())
+        return folder
+
+    def seen(self, staged: Staged, models: Path) -> tuple[Finding, ...]:
+        return look(staged, models).findings
+
+    def test_a_face_that_nobody_had_found(self, tmp_path: Path, models: Path) -> None:
+        staged = Staged(tmp_path, frames=30, left=range(30))
+        staged.hidden = [Regions.empty()] * 30
+        (finding,) = self.seen(staged, models)
+        assert (finding.kind, finding.what) == (FindingKind.RESIDUAL, "face")
+        assert [look.frame for look in finding.looks] == [0, 12, 24]
+        assert finding.score is not None
+        assert finding.score > DEFAULT.verification.score
+
+    def test_a_hidden_face_is_not_found(self, tmp_path: Path, models: Path) -> None:
+        for style in Style:
+            staged = Staged(tmp_path, frames=2, policy=Policy(redaction=Redaction(style=style)))
+            assert self.seen(staged, models) == ()
+
+    def test_a_class_that_was_not_asked_for_is_not_searched(self, tmp_path: Path, models: Path) -> None:
+        policy = Policy(detection=Detection(classes=("plate",)))
+        staged = Staged(tmp_path, frames=2, left=(0, 1), policy=policy)
+        staged.hidden = [Regions.empty()] * 2
+        assert look(staged, models).searched == 0
