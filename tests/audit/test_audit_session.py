@@ -30,7 +30,7 @@ def entries(root: Path) -> list[dict[str, object]]:
 def test_what_was_noted_is_durable_when_the_session_ends(tmp_path: Path) -> None:
     with session_on(PLAN, ThreadLauncher({}), log_root=tmp_path, job_id="aaaa0000") as trail:
         trail.deleted("key", DIGEST, item=3, of="5f0b83b0")
-        trail.decided("release", 3, digest=DIGEST, of="5f0b83b0")
+        trail.decided("release", item=3, digest=DIGEST, of="5f0b83b0")
         trail.notice("a-warning")
     told = entries(tmp_path)
     kinds = ["job", "images", "policy", "isolation", "deletion", "decision", "notice", "end"]

@@ -11,13 +11,15 @@ from typing import Any, cast
 
 import pytest
 
-from veilbox.core.errors import SourceCorrupt, SourceMissing, UsageError
+from veilbox.core.errors import OutputError, SourceCorrupt, SourceMissing, UsageError
 from veilbox.core.job import Item
 from veilbox.core.policy import Policy, Retention
 from veilbox.orchestrate.audit_trail import AuditTrail
 from veilbox.orchestrate.purge import Purged, age_s, purge
+from veilbox.orchestrate.quarantine import Quarantine
 from veilbox.orchestrate.retention import Fate, HeldSource, SourceRetention, check_sources, unkept
-from veilbox.orchestrate.sealed_sources import open_sealed
+from veilbox.orchestrate.sealed_sources import key_of, open_sealed
+from veilbox.orchestrate.staging import StagedOutput
 
 FACE = b"a face that nobody may see" * 5000
 DIGEST = f"sha256:{hashlib.sha256(FACE).hexdigest()}"
@@ -138,6 +140,43 @@ def test_a_purge_that_was_killed_is_finished_by_the_next(source: Path, log: Log,
         open_sealed(tmp_path / "store", source.with_name("street.mp4.veilbox"), tmp_path / "out")
     assert len(purged(tmp_path, log)) == 1
     assert names(source.parent) == []
+
+
+def test_a_purge_takes_the_quarantine_too(log: Log, tmp_path: Path) -> None:
+    for job, item in (("aaaa0000", 0), ("aaaa0000", 2), ("bbbb0000", 1)):
+        with StagedOutput.create(tmp_path / "out.mp4", replace=False) as staged:
+            os.write(staged.fd, FACE)
+            staged.freeze()
+            Quarantine(tmp_path / "store", job).keep(item, staged)
+    kept = tmp_path / "store" / "quarantine"
+    os.utime(kept / "bbbb0000" / "1.veilbox", (FAR + 1, FAR + 1))
+    gone = purged(tmp_path, log)
+    assert [(one.what, one.job, one.item, one.digest) for one in gone] == [
+        ("quarantine", "aaaa0000", 0, DIGEST),
+        ("quarantine", "aaaa0000", 2, DIGEST),
+    ]
+    assert log.told == [
+        ("deletion", "quarantine", DIGEST, "0", "aaaa0000"),
+        ("deletion", "quarantine", DIGEST, "2", "aaaa0000"),
+        ("durable",),
+    ]
+    assert names(kept) == ["bbbb0000"]
+    assert names(tmp_path / "store" / "keys") == ["bbbb0000-quarantine.key"]
+
+
+def test_who_opens_a_file_is_told_before_it_has_a_name(source: Path, log: Log, tmp_path: Path) -> None:
+    settle(source, log, Retention.ENCRYPT)
+    store, sealed = tmp_path / "store", source.with_name("street.mp4.veilbox")
+    assert key_of(store, sealed) == "5f0b83b0-source"
+
+    def refuse(digest: str) -> None:
+        assert digest == DIGEST
+        assert not (tmp_path / "out").exists()
+        raise OutputError("the log is full")
+
+    with pytest.raises(OutputError):
+        open_sealed(store, sealed, tmp_path / "out", told=refuse)
+    assert not (tmp_path / "out").exists()
 
 
 def _replace(path: Path) -> None:

@@ -179,14 +179,14 @@ class Decision(Entry, frozen=True, kw_only=True, tag="decision"):
     """What a person decided.
 
     Attributes:
-        item: The source's number in the job.
+        item: The source's number in the job, where it is about one.
         decision: What.
         by: The user id, `uid 1000`, not a name.
         digest: Of what was decided on.
         of: The job whose material it was, where a later one carried it out.
     """
 
-    item: Count
+    item: Count | None = None
     decision: Word
     by: Word
     digest: DigestText | None = None

@@ -24,8 +24,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command's parser."""
     parser = commands.add_parser(
         "purge",
-        help="destroy encrypted sources by age",
-        description="Destroy the keys of encrypted sources of a certain age, and the files.",
+        help="destroy encrypted sources and outputs in quarantine by age",
+        description="Destroy the keys of encrypted sources and outputs in quarantine of a certain age, and the files.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

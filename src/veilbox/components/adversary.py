@@ -185,9 +185,12 @@ class _Adversary:
 
 
 def _inner(layout: FrameLayout) -> Box:
-    """A picture that is one face: the box that with its margin is the picture."""
-    x, y = (side * _MARGIN / (1 + 2 * _MARGIN) for side in (layout.width, layout.height))
-    return x, y, layout.width - x, layout.height - y
+    """A picture that is one face: the box that with its margin is the picture but for a pixel on each side.
+
+    A region that reaches over the edge would have fewer cells in the picture than it may have.
+    """
+    x, y = (max(side - 2, 0) * _MARGIN / (1 + 2 * _MARGIN) + 1 for side in (layout.width, layout.height))
+    return x, y, max(layout.width - x, x), max(layout.height - y, y)
 
 
 def _largest(boxes: NDArray[np.float32]) -> Box | None:

@@ -180,7 +180,9 @@ class AuditTrail:
                 )
             )
 
-    def decided(self, decision: str, item: int, *, digest: str | None = None, of: str | None = None) -> None:
+    def decided(
+        self, decision: str, *, item: int | None = None, digest: str | None = None, of: str | None = None
+    ) -> None:
         """Likewise what the person decided who runs this process."""
         by = f"uid {_USER}"
         entry = Decision(job=self._job_id, time=moment(), item=item, decision=decision, by=by, digest=digest, of=of)

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from veilbox.core.errors import UsageError
 from veilbox.orchestrate.audit_trail import AuditTrail
+from veilbox.orchestrate.quarantined import QuarantinedOutputs
 from veilbox.orchestrate.sealed_sources import SealedSources
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -88,7 +89,7 @@ def purge(
     *,
     dry_run: bool = False,
 ) -> list[Purged]:
-    """Destroy encrypted sources that were made before a moment.
+    """Destroy encrypted sources, and outputs in quarantine, that were put there before a moment.
 
     Args:
         store: The store's root.
@@ -103,16 +104,22 @@ def purge(
         VeilboxError: The log cannot be told; then keys may be destroyed, and the next purge tells it.
     """
     sources = SealedSources(store)
-    found = sources.older_than(before_s)
-    if found and not dry_run:
+    quarantine = QuarantinedOutputs(store)
+    found, kept = sources.older_than(before_s), quarantine.older_than(before_s)
+    if (found or kept) and not dry_run:
         with session() as trail:
             for sealed in found:
                 sources.destroy_key(sealed)
                 trail.deleted("key", sealed.digest, item=sealed.item, of=sealed.job)
+            for output in kept:
+                quarantine.destroy_key(output)
+                trail.deleted("quarantine", output.digest, item=output.item, of=output.job)
             trail.flush()
             for sealed in found:
                 sources.forget(sealed)
-    return _purged("source", found)
+            for output in kept:
+                quarantine.forget(output)
+    return _purged("source", found) + _purged("quarantine", kept)
 
 
 def _purged(what: str, found: Sequence[Purgeable]) -> list[Purged]:

@@ -7,13 +7,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import msgspec
 
@@ -114,7 +115,25 @@ class SealedSources:
         return self._root / f"{sealed.job}-{sealed.item}.json"
 
 
-def open_sealed(store: Path, file: Path, output: Path, *, replace: bool = False) -> None:
+def key_of(store: Path, file: Path) -> str:
+    """The name of the key that opens an encrypted file.
+
+    Raises:
+        SourceMissing: The file cannot be read, or its key is not here.
+        SourceCorrupt: It is no encrypted file.
+    """
+    with _reading(file) as source:
+        return KeyFolder.of(store).named(_identity(source))
+
+
+def open_sealed(
+    store: Path,
+    file: Path,
+    output: Path,
+    *,
+    replace: bool = False,
+    told: Callable[[str], object] = lambda _: None,
+) -> None:
     """Write what an encrypted file holds: whole under its name, or nothing.
 
     Args:
@@ -122,6 +141,7 @@ def open_sealed(store: Path, file: Path, output: Path, *, replace: bool = False)
         file: The encrypted file.
         output: Where its content goes.
         replace: Whether a file that has this name already is replaced.
+        told: Called with the content's digest before it gets its name; what this raises keeps it from having one.
 
     Raises:
         SourceMissing: The file cannot be read, or its key is not here.
@@ -129,11 +149,47 @@ def open_sealed(store: Path, file: Path, output: Path, *, replace: bool = False)
         OutputError: The content cannot be written.
         UsageError: The output exists already.
     """
+    with _reading(file) as source:
+        key = KeyFolder.of(store).find(_identity(source))
+        source.seek(0)
+        _open_with(key, source, output, replace=replace, told=told)
+
+
+def digest_of(store: Path, file: Path) -> str:
+    """The digest of what an encrypted file holds, which nobody gets to see.
+
+    Raises:
+        SourceMissing: The file cannot be read, or its key is not here.
+        SourceCorrupt: It is no encrypted file, or not as it was written.
+    """
+    sink = _HashSink()
+    with _reading(file) as source:
+        key = KeyFolder.of(store).find(_identity(source))
+        source.seek(0)
+        decrypt_file(source, cast("BinaryIO", sink), key)
+    return sink.digest
+
+
+class _HashSink:
+    """A file that keeps nothing but a digest."""
+
+    def __init__(self) -> None:
+        self._state = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self._state.update(data)
+        return len(data)
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._state.hexdigest()}"
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[BinaryIO]:
     try:
         with file.open("rb") as source:
-            key = KeyFolder.of(store).find(_identity(source))
-            source.seek(0)
-            _open_with(key, source, output, replace=replace)
+            yield source
     except SourceCorrupt as error:
         raise error.located(str(file)) from error
     except OSError as error:
@@ -147,11 +203,12 @@ def _identity(source: BinaryIO) -> bytes:
     return identity
 
 
-def _open_with(key: bytes, source: BinaryIO, output: Path, *, replace: bool) -> None:
+def _open_with(key: bytes, source: BinaryIO, output: Path, *, replace: bool, told: Callable[[str], object]) -> None:
     with StagedOutput.create(output, replace=replace) as staged:
         with _writing(output), os.fdopen(os.dup(staged.fd), "wb") as destination:
             decrypt_file(source, destination, key)
         staged.sync()
+        told(str(staged.digest()[0]))
         staged.release()
 
 

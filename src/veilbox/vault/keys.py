@@ -124,11 +124,14 @@ class KeyFolder:
         Raises:
             SourceMissing: No key here has that id: it was destroyed, or is on another machine.
         """
+        return self.load(self.named(identity))
+
+    def named(self, identity: bytes) -> str:
+        """Likewise the key's name, which says job and purpose."""
         for name in self.names():
             with contextlib.suppress(SourceMissing):  # one that was half destroyed, or meanwhile
-                key = self.load(name)
-                if key_id(key) == identity:
-                    return key
+                if key_id(self.load(name)) == identity:
+                    return name
         raise SourceMissing(
             "no key of this machine opens the file",
             where=str(self.root),
