@@ -17,12 +17,13 @@ PEOPLE = 20
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Faces of Labeled Faces in the Wild, 25 x 25 pixels each, as scikit-image ships them."""
+    """Faces of Labeled Faces in the Wild, 25 x 25 pixels each, as scikit-image ships them; enlarged."""
     from skimage import data  # noqa: PLC0415 - slow to import
 
     folder = tmp_path_factory.mktemp("crops")
     for number, face in enumerate(cast("Any", data).lfw_subset()[:PEOPLE]):
-        Image.fromarray((np.clip(face, 0, 1) * 255).round().astype(np.uint8)).save(folder / f"{number}.png")
+        picture = Image.fromarray((np.clip(face, 0, 1) * 255).round().astype(np.uint8))
+        picture.resize((100, 100)).save(folder / f"{number}.png")
     return folder
 
 
