@@ -168,8 +168,8 @@ class _WithModels:
         verify.run(session, self._models)
 
 
-def look(staged: Staged, models: Path = Path(), **told: Any) -> Verified:
-    """Run the component over one output, in a thread."""
+def look(staged: Staged, models: Path = Path(), *, aborted: bool = False, **told: Any) -> Verified:
+    """Run the component over one output, in a thread; a next item may be aborted before."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     control = SupervisorControl(ours, "verify")
     worker = threading.Thread(target=entry.serve, args=("verify", _WithModels(models), theirs), kwargs={"first_ns": 0})
@@ -186,6 +186,9 @@ def look(staged: Staged, models: Path = Path(), **told: Any) -> Verified:
         for number, hidden in enumerate(staged.hidden):
             sender.send(Boxes(sequence=number, payload=hidden.pack()))
         sender.end(0)
+        if aborted:
+            sender.start(1)
+            sender.end(1, aborted=True)
         fd = os.open(staged.path, os.O_RDONLY)
         control.send(staged.told(**told), [fd])
         os.close(fd)
@@ -232,6 +235,9 @@ class TestHonest:
     @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "avi"])
     def test_every_container(self, tmp_path: Path, suffix: str) -> None:
         assert look(Staged(tmp_path, frames=4, suffix=suffix)).findings == ()
+
+    def test_an_aborted_item_takes_nothing_from_the_one_before(self, tmp_path: Path) -> None:
+        assert look(Staged(tmp_path, frames=4), aborted=True).findings == ()
 
 
 @pytest.mark.usefixtures("nobody")

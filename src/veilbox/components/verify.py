@@ -124,13 +124,16 @@ class _Verify:
 
     def _end(self, end: End) -> None:
         self._hidden[end.item].complete = True
-        if end.aborted:
-            self._forget(end.item)
+        if end.aborted:  # an item before it may still wait to be looked at
+            self._drop(end.item)
 
     def _forget(self, item: int) -> None:
-        """Also of items before it, which failed elsewhere and will not be looked at."""
+        """Also what is known of items before it, which failed elsewhere: outputs are opened in order."""
         for number in [number for number in self._hidden if number <= item]:
-            self._bytes -= sum(map(len, self._hidden.pop(number).frames))
+            self._drop(number)
+
+    def _drop(self, item: int) -> None:
+        self._bytes -= sum(map(len, self._hidden.pop(item).frames))
 
     def _look(self, message: OpenOutput, fd: int) -> None:
         self._session.item, self._session.frames = message.item, 0
