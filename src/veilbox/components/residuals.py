@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from veilbox.core.findings import MOST_FRAMES, Finding, FindingKind, Look
 from veilbox.core.regions import Regions
 
-# What `vision.redact.uncovered` tells of a region from which it counts as not hidden. Of 292 labelled faces all that were
-# hidden stayed below 0.022; of those as they were, all (solid), 99 % (pixelate) and 95 % (blur) were above
+# What `vision.redact.uncovered` tells of a region from which it counts as not hidden. Of 292 labelled faces all that
+# were hidden stayed below 0.022; of those as they were, all (solid), 99 % (pixelate) and 95 % (blur) were above
 # (docs/reference/verification.md).
 UNCOVERED = 0.025
 # A detection of which so much lies in a hidden region is the cover itself, not a face beside it.

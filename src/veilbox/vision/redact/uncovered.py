@@ -1,8 +1,8 @@
 """Whether regions of a finished frame are hidden: what a redactor would change there, were it let at it again.
 
-Redaction says all that it keeps of a region in a few values, so doing it again changes little: nothing in a solid cover,
-something in a blur, whose contrast falls each time, and where covers overlap. What it would change yet another time tells
-how much; a face that was never hidden changes by far more the first time than the second.
+Redaction says all that it keeps of a region in a few values, so doing it again changes little: nothing in a solid
+cover, something in a blur, whose contrast falls each time, and where covers overlap. What it would change yet another
+time tells how much; a face that was never hidden changes by far more the first time than the second.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def uncovered(
         _change(planes[0], once, area, layout) - _SECOND_CHANGE * _change(once, again[0], area, layout)
         for area in (Area(*box) for box in whole_pixels(regions.boxes, margin=0, smallest=1).tolist())
     ]
-    return np.maximum(np.array(changes, np.float32), 0) / np.float32(scale)
+    beyond: NDArray[np.float32] = (np.maximum(np.array(changes, np.float32), 0) / np.float32(scale)).astype(np.float32)
+    return beyond
 
 
 def _change(before: Samples, after: Samples, area: Area, layout: FrameLayout) -> float:
