@@ -1,6 +1,6 @@
 """The messages of an ONNX file, as a table for the wire reader; what a model must not have is in it to be named.
 
-Source: onnx.proto of ONNX IR version 13 (onnx 1.23); `tests/vision/test_structure.py` holds the two together.
+Source: onnx.proto of ONNX IR version 13 (onnx 1.23); `tests/vision/test_model_structure.py` holds the two together.
 """
 
 from __future__ import annotations
