@@ -282,7 +282,9 @@ def _page(rows: Sequence[Row]) -> str:
         return value if isinstance(value, str) else _share(value)
 
     where = machine()
-    head = _HEAD.format(day=datetime.now(UTC).date(), machine=f"{where.get('cpus', '')} processors")
+    head = _HEAD.format(
+        day=datetime.now(UTC).date(), machine=f"{where['cpus']} processors at a load of {where['load_average']:.0f}"
+    )
     goals = _GOALS.format(
         faces_high=at("faces", "high", "at_70"),
         faces_covered=at("faces", "high", "covered"),
