@@ -80,7 +80,7 @@ DEEP: Mapping[str, Level | None] = {
     "kernel-surfaces-refused": Level.CONFINED,
     "terminal-absent": Level.CONFINED,
     "core-dumps-off": Level.CONFINED,
-    "memory-not-executable": None,
+    "memory-not-executable": Level.CONFINED,
     "kernel-identity": None,
 }
 

@@ -30,7 +30,9 @@ def _holds(test: dict[str, Any], arguments: tuple[int, ...]) -> bool:
     return bool(actual == test["value"])
 
 
-PROFILE = seccomp(["read", "clone", "clone3", "socket", "socketpair", "ioctl", "prctl", "personality"], "x86_64")
+ASKED = ("read", "clone", "clone3", "socket", "socketpair", "ioctl", "prctl", "personality", "mmap", "mprotect")
+PROFILE = seccomp([*ASKED, "pkey_mprotect", "shmat", "remap_file_pages"], "x86_64")
+READ, WRITE, EXEC = 1, 2, 4
 
 CONVERSATIONS: list[tuple[str, tuple[int, ...], int]] = [
     ("read", (0,), 0),
@@ -55,6 +57,11 @@ CONVERSATIONS: list[tuple[str, tuple[int, ...], int]] = [
     ("prctl", (22,), 1),  # PR_SET_SECCOMP
     ("personality", (0xFFFFFFFF,), 0),
     ("personality", (0x0040000,), 1),  # ADDR_NO_RANDOMIZE
+    *[("mmap", (0, 4096, protection), 0) for protection in (0, READ, READ | WRITE, EXEC, READ | EXEC)],
+    *[("mmap", (0, 4096, protection), 1) for protection in (WRITE | EXEC, READ | WRITE | EXEC)],
+    *[("mprotect", (0, 4096, protection), 0) for protection in (0, READ, READ | WRITE)],
+    *[("mprotect", (0, 4096, protection), 1) for protection in (EXEC, READ | EXEC, READ | WRITE | EXEC)],
+    *[(name, (0, 4096, READ), 1) for name in ("pkey_mprotect", "shmat", "remap_file_pages")],
 ]
 
 

@@ -41,6 +41,12 @@ _PR_GET_NO_NEW_PRIVS = 39
 
 _PERSONALITY_QUERY = 0xFFFFFFFF
 
+# asm-generic/mman-common.h. Memory is written or executed, never both, and nothing that was written becomes executable:
+# the loader maps libraries executable from files that cannot be written. No library of ours makes code while it runs;
+# the sealed tests, which decode and encode every format, would show it.
+_PROT_WRITE = 0x2
+_PROT_EXEC = 0x4
+
 
 def _equal(index: int, value: int) -> dict[str, Any]:
     return {"index": index, "value": value, "op": "SCMP_CMP_EQ"}
@@ -60,6 +66,8 @@ _FILTERED: Mapping[str, tuple[dict[str, Any], ...]] = {
         _equal(0, option) for option in (_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_GET_NAME, _PR_GET_NO_NEW_PRIVS)
     ),
     "personality": (_equal(0, _PERSONALITY_QUERY),),
+    "mmap": tuple(_masked(2, _PROT_WRITE | _PROT_EXEC, way) for way in (0, _PROT_WRITE, _PROT_EXEC)),
+    "mprotect": (_masked(2, _PROT_EXEC, 0),),
 }
 
 # The C library takes an older call instead when these are unknown, but not when they are forbidden. A filter cannot
@@ -79,15 +87,15 @@ _UNKNOWN = (
     "pwritev2",
     "statx",
 )
-_NEVER_ALLOWED = frozenset({"clone3"})
+_NEVER_ALLOWED = frozenset({"clone3", "pkey_mprotect", "remap_file_pages", "shmat"})
 
 
 def seccomp(syscalls: Sequence[str], architecture: str) -> dict[str, Any]:
     """Render an allow-list.
 
     Everything else fails with EPERM. `socket` and `socketpair` are for the Unix family only, `clone` makes threads of
-    the same process only, `ioctl`, `prctl` and `personality` do a few harmless things only, and `clone3` is
-    reported as unknown even if it is in the list.
+    the same process only, `ioctl`, `prctl` and `personality` do a few harmless things only, no memory is writable and
+    executable or becomes executable after it was made, and `clone3` is reported as unknown even if it is in the list.
 
     Args:
         syscalls: Names; those that the architecture does not have are passed over by the runtimes.
