@@ -230,7 +230,7 @@ class TestHonest:
         staged = Staged(tmp_path, frames=4, place=place, policy=Policy(redaction=redaction))
         verified = look(staged)
         assert verified.findings == ()
-        assert (verified.frames, verified.regions, verified.searched, verified.side) == (4, 4, 1, 960)
+        assert (verified.frames, verified.regions, verified.searched, verified.side) == (4, 4, 1, 800)
 
     @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "avi"])
     def test_every_container(self, tmp_path: Path, suffix: str) -> None:

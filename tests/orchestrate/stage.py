@@ -122,6 +122,9 @@ class Stage:
     # What the detectors say that they know.
     classes: tuple[str, ...] = ("face",)
 
+    def memory_peak_bytes(self) -> int | None:
+        return None
+
     def stop(self) -> None:
         self.stopped += 1
         for one in self.played.values():

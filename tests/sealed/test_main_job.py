@@ -50,6 +50,8 @@ def test_a_film_is_anonymised_and_reported(veilbox: RunVeilbox, short_film: Path
     latency = document["metrics"]["latency_ms"]
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
     assert document["metrics"]["fps"] > 0
+    peaks = [component["memory_peak_bytes"] for component in document["components"].values()]
+    assert max(peaks) < document["metrics"]["memory_peak_bytes"] <= sum(peaks)
 
 
 def test_the_face_is_hidden_in_every_frame_and_the_rest_is_not(

@@ -110,7 +110,7 @@ def run_plan(
             skipped=job.skipped,
             counts=_summed(output.counts for output in run.outputs),
             covered=_summed(output.covered for output in run.outputs),
-            metrics=_metrics(run, startup, worked_s, time.monotonic() - began, peak_bytes(pod)),
+            metrics=_metrics(run, startup, worked_s, time.monotonic() - began, peak_bytes(pod, launcher)),
             components=component_reports(pod, plan, admissions),
             runtime=launcher.runtime,
             kernel=os.uname().release,

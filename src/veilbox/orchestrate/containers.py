@@ -225,6 +225,11 @@ class ContainerLauncher:
         for name, one in self._containers.items():
             one.peers = {other: pid for other, pid in pids.items() if other != name}
 
+    def memory_peak_bytes(self) -> int | None:
+        """By the kernel's mark of the group that holds the containers' groups."""
+        path = self._place.job_path(self._job.job_id)
+        return None if path is None else Meter.at(path).read().memory_peak_bytes
+
     def stop(self) -> None:
         """Kill and delete every container; the first failure is raised after all were tried."""
         containers, self._containers = self._containers, {}

@@ -83,5 +83,8 @@ class Launcher(Protocol):
             MachineError: The runtime or the kernel refused.
         """
 
+    def memory_peak_bytes(self) -> int | None:
+        """The most that all of them held at once so far; None where the machine does not tell."""
+
     def stop(self) -> None:
         """End and remove everything that was launched; safe to call at any moment and twice."""

@@ -136,7 +136,8 @@ class Metrics:
         containers_started_ms: From the first runtime call to the first instruction in the last component.
         ready_ms: From the same moment until every component was ready and its walls were measured.
         first_clean_frame_ms: From the same moment to the first redacted frame at the encoder; 0 if none.
-        memory_peak_bytes: Sum of the components' peaks, an upper bound of the pod's peak.
+        memory_peak_bytes: The most that all components held at once; where the machine does not tell, the sum of their
+            peaks, an upper bound of it.
     """
 
     fps: float

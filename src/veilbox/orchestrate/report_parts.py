@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from veilbox.core.plan import Plan
 from veilbox.oci.models.artifact import model_name
 from veilbox.oci.trust.verify import Admission
+from veilbox.orchestrate.launcher import Launcher
 from veilbox.orchestrate.plan import DETECT
 from veilbox.orchestrate.pod import Member, Pod
 from veilbox.orchestrate.report import ComponentReport, ImageAdmission, IoBytes, Isolation, StartupMs
@@ -79,6 +80,9 @@ def tuple_ms(origin_ns: int, *moments_ns: int) -> tuple[float, float, float]:
     return first, second, third
 
 
-def peak_bytes(pod: Pod) -> int:
-    """The sum of the components' peaks; 0 where the machine does not tell."""
+def peak_bytes(pod: Pod, launcher: Launcher) -> int:
+    """The most that all components held at once; where it is not told, the sum of their peaks, which is no less."""
+    together = launcher.memory_peak_bytes()
+    if together:
+        return together
     return sum(member.cost.memory_peak_bytes or 0 for member in pod.members.values())

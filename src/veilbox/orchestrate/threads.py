@@ -105,6 +105,10 @@ class ThreadLauncher:
         launched.thread.start()
         self._threads[name] = launched
 
+    def memory_peak_bytes(self) -> int | None:
+        """Unknown: this process holds more than the components."""
+        return None
+
     def stop(self) -> None:
         """Close the control sockets, which ends the threads, and wait for them."""
         threads, self._threads = self._threads, {}

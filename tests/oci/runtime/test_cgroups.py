@@ -92,6 +92,7 @@ def test_v2_without_the_top_takes_the_delegated_scope(tmp_path: Path) -> None:
     _v2_tree(tmp_path / "user.slice/a.scope", "cpu memory pids io")
     place = cgroups._place_v2(tmp_path, "/user.slice/a.scope")
     assert place.path("1f", "ingest") == "/user.slice/a.scope/veilbox-1f/ingest"
+    assert place.job_path("1f") == "/user.slice/a.scope/veilbox-1f"
     assert place.directories("1f", "ingest")["pids"] == tmp_path / "user.slice/a.scope/veilbox-1f/ingest"
 
 

@@ -77,7 +77,12 @@ class Place:
 
     def path(self, job_id: str, container: str) -> str | None:
         """The container's `linux.cgroupsPath`; None where limits cannot be enforced."""
-        return f"{self.prefix}/veilbox-{job_id}/{container}" if self.limited else None
+        job = self.job_path(job_id)
+        return None if job is None else f"{job}/{container}"
+
+    def job_path(self, job_id: str) -> str | None:
+        """The group of all of a job's containers, in the same terms; None where limits cannot be enforced."""
+        return f"{self.prefix}/veilbox-{job_id}" if self.limited else None
 
     def directories(self, job_id: str, container: str) -> dict[str, Path]:
         """By controller, the folder with the container's counters; on v2 the same one for all."""
