@@ -13,19 +13,25 @@ from pathlib import Path
 
 # Opens a job under a monitor, says which two those are, and waits for a word.
 _SUPERVISOR = """
-import os, sys
+import os, signal, sys, time
 from pathlib import Path
 from veilbox.oci.runtime.jobs import RunDirectory, new_job_id
 from veilbox.oci.runtime.monitor import monitored
 
+if "without stdin" in sys.argv:
+    os.close(0)
 run, job_id = RunDirectory(Path(sys.argv[1])), new_job_id()
-with monitored(run, job_id) as monitor, run.open_job(job_id=job_id) as job:
+with monitored(run, job_id) as monitor:
+    if "without stdin" in sys.argv:
+        time.sleep(0.3)  # a monitor that believed us dead would find no job yet, and end
+    job = run.open_job(job_id=job_id)
     if "child" in sys.argv and os.fork() == 0:  # as a runtime's launch, which holds the lock until its exec
         os.close(1)
         sys.stdin.read()
         os._exit(0)
     print(monitor, job.path, flush=True)
-    sys.stdin.readline()
+    signal.pause() if "without stdin" in sys.argv else sys.stdin.readline()
+    job.close()
 """
 # A bound on a hang, not on speed.
 _BOUND_S = 30
@@ -51,6 +57,20 @@ def _ended(handle: int) -> bool:
     return ended
 
 
+def _watches(handle: int) -> bool:
+    """Whether a monitor still runs after the time in which it would have given up."""
+    waiter = select.poll()
+    waiter.register(handle, select.POLLIN)
+    return waiter.poll(100) == []
+
+
+def _held(pid: int) -> tuple[list[str], int]:
+    """What a process has open as its standard input, output and error, and how much more."""
+    open_files = list(Path(f"/proc/{pid}/fd").iterdir())
+    standard = [str(entry.readlink()) for entry in open_files if entry.name in {"0", "1", "2"}]
+    return standard, len(open_files) - len(standard)
+
+
 def _still_there(path: Path) -> bool:
     end = time.monotonic() + _BOUND_S
     while path.exists() and time.monotonic() < end:
@@ -70,14 +90,20 @@ def test_it_waits_for_a_child_that_still_holds_the_lock(tmp_path: Path) -> None:
     with _supervisor(tmp_path / "run", "child") as (process, monitor, job):
         process.kill()
         process.wait()
-        waiter = select.poll()
-        waiter.register(monitor, select.POLLIN)
-        assert waiter.poll(100) == []  # it would have given up
+        assert _watches(monitor)
         assert job.is_dir()
         assert process.stdin is not None
         process.stdin.close()  # the child ends
         assert _ended(monitor)
         assert not _still_there(job)
+
+
+def test_a_supervisor_without_standard_input_is_watched_too(tmp_path: Path) -> None:
+    with _supervisor(tmp_path / "run", "without stdin") as (process, monitor, job):
+        assert _watches(monitor)
+        process.kill()
+        assert _ended(monitor)
+        assert not job.exists()
 
 
 def test_the_monitor_ends_with_its_supervisor(tmp_path: Path) -> None:
@@ -92,9 +118,8 @@ def test_it_holds_nothing_of_its_supervisor_open(tmp_path: Path) -> None:
     with _supervisor(tmp_path / "run") as (process, monitor, _):
         pid = int(Path(f"/proc/self/fdinfo/{monitor}").read_text().split("Pid:")[1].split()[0])
         until = time.monotonic() + _BOUND_S
-        while len(held := list(Path(f"/proc/{pid}/fd").iterdir())) > 4 and time.monotonic() < until:
+        while not (alone := _held(pid) == (["/dev/null"] * 3, 1)) and time.monotonic() < until:
             time.sleep(0.01)
-        assert [str(entry.readlink()) for entry in held if entry.name in "012"] == ["/dev/null"] * 3
-        assert len(held) == 4  # and the supervisor's handle
+        assert alone, _held(pid)  # of its own a handle of the supervisor
         process.kill()
         assert _ended(monitor)

@@ -7,6 +7,7 @@ for podman: it waits for the supervisor's death and removes its job. If both are
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -72,9 +73,11 @@ def _hold_only(descriptor: int) -> int:
     Returns:
         The descriptor's new number.
     """
+    # Above the standard ones, of which the supervisor may have been started without.
+    held = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
-    held = os.dup2(descriptor, 3, inheritable=False) if descriptor != 3 else descriptor
-    os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(3, held)
+    os.closerange(held + 1, os.sysconf("SC_OPEN_MAX"))
     return held
