@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 import msgspec
 
 from veilbox.core.errors import OutputError, SourceCorrupt, SourceMissing, VeilboxError
-from veilbox.orchestrate.staging import StagedOutput
+from veilbox.orchestrate.staging import StagedOutput, sync_folder
 from veilbox.vault.aes_gcm import HEADER_BYTES, decrypt_file, id_in, key_id
 from veilbox.vault.keys import KeyFolder
 
@@ -78,7 +78,7 @@ class SealedSources:
             finally:
                 os.close(fd)
             temporary.replace(path)
-            _sync(self._root)
+            sync_folder(self._root)
         return whole
 
     def older_than(self, moment_s: float) -> list[SealedSource]:
@@ -227,14 +227,6 @@ def _names_key(path: Path, key: str) -> bool:
     finally:
         os.close(fd)
     return named is not None and named.hex() == key
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextmanager

@@ -118,7 +118,7 @@ class StagedOutput:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.fchmod(self.fd, _MODE & ~_umask())
             self._name()
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise _refused(self.path, error) from error
         finally:
@@ -194,7 +194,12 @@ def _umask() -> int:
     return 0o077
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to stable storage.
+
+    Raises:
+        OSError: The file system refused.
+    """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
