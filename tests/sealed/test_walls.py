@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leftovers import components
 from sealed_workshop import VEILBOX, RunVeilbox, make_film
 
 from veilbox.core.isolation import GATES, Level
@@ -80,20 +81,6 @@ class _Seen:
         return next(words[5].split(",") for words in self.mounts if words[4] == "/")
 
 
-def _component_pids(supervisor: int) -> dict[str, int]:
-    """By component, the process in each container of one supervisor."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        if b"veilbox.components" in words and parent == supervisor:
-            found[words[-2].decode()] = int(folder.name)
-    return found
-
-
 @pytest.fixture(scope="module")
 def seen(sealed: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, _Seen]:
     """Look at a running job from the host, once its frames flow."""
@@ -112,7 +99,7 @@ def seen(sealed: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, _S
         inode = source.stat().st_ino
         until = time.monotonic() + 60
         while time.monotonic() < until and job.poll() is None:
-            pids = _component_pids(job.pid)
+            pids = {name: pid for pid, name in components(job.pid).items()}
             if len(pids) == len(COMPONENTS) and inode in _open_files(pids["ingest"]):
                 looks = {name: _Seen(pid, inode) for name, pid in pids.items()}
                 if inode in _open_files(pids["ingest"]):  # held before and after, so held while we looked

@@ -13,6 +13,7 @@ from images import Sample, blob_names, image, leftovers, with_sbom
 from memory_registry import FakeClock, Fault, changed_body, cut_at, drop, drop_after, status
 from real_registry import RealRegistry
 from sides import Side, quiet
+from steps import PULL_STEPS, PUSH_STEPS
 
 from veilbox.core.errors import ImageError, RegistryUnavailable
 from veilbox.oci.image.lease import lease
@@ -23,22 +24,8 @@ from veilbox.oci.registry.images import fetch, push
 
 pytestmark = pytest.mark.registry
 
-PULL_STEPS = {
-    "manifest by tag": ("GET", "/manifests/1.0$"),
-    "manifest by digest": ("GET", "/manifests/sha256:"),
-    "list of referrers": ("GET", "/referrers/"),
-    "list of referrers by tag": ("GET", "/manifests/sha256-[0-9a-f]{64}$"),
-    "blob": ("GET", "/blobs/sha256:"),
-}
-PUSH_STEPS = {
-    "look for the blob": ("HEAD", "/blobs/sha256:"),
-    "open the upload": ("POST", "/blobs/uploads/"),
-    "chunk": ("PATCH", "/blobs/uploads/"),
-    "finish the upload": ("PUT", "/blobs/uploads/"),
-    "manifest": ("PUT", "/manifests/sha256:"),
-    "list of referrers by tag": ("PUT", "/manifests/sha256-"),
-    "tag": ("PUT", "/manifests/1.0$"),
-}
+# Of layers in more than one chunk.
+SENDING = PUSH_STEPS | {"chunk": ("PATCH", "/blobs/uploads/")}
 PASSING: dict[str, Fault] = {
     "no answer": drop,
     "the answer is lost": drop_after,
@@ -92,7 +79,7 @@ def test_a_pull_survives_a_passing_fault_at_each_step(rig: Rig, method: str, pat
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
-@pytest.mark.parametrize(("method", "path"), PUSH_STEPS.values(), ids=PUSH_STEPS)
+@pytest.mark.parametrize(("method", "path"), SENDING.values(), ids=SENDING)
 def test_a_push_survives_a_passing_fault_at_each_step(
     rig: Rig, method: str, path: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:

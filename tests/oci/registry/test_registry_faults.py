@@ -25,6 +25,7 @@ from memory_registry import (
     status,
 )
 from sides import memory_side, quiet
+from steps import PULL_STEPS, PUSH_STEPS
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError, RegistryDenied, RegistryError, RegistryUnavailable
@@ -72,21 +73,6 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(registry, store, other, with_sbom(image(store.layout, "one")), tmp_path)
 
 
-PULL_STEPS = {
-    "manifest by tag": ("GET", "/manifests/1.0$"),
-    "manifest by digest": ("GET", "/manifests/sha256:"),
-    "list of referrers": ("GET", "/referrers/"),
-    "list of referrers by tag": ("GET", "/manifests/sha256-[0-9a-f]{64}$"),
-    "blob": ("GET", "/blobs/sha256:"),
-}
-PUSH_STEPS = {
-    "look for the blob": ("HEAD", "/blobs/sha256:"),
-    "open the upload": ("POST", "/blobs/uploads/"),
-    "finish the upload": ("PUT", "/blobs/uploads/"),
-    "manifest": ("PUT", "/manifests/sha256:"),
-    "list of referrers by tag": ("PUT", "/manifests/sha256-"),
-    "tag": ("PUT", "/manifests/1.0$"),
-}
 PASSING: dict[str, Fault] = {
     "no answer": drop,
     "the answer is lost": drop_after,
