@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from veilbox.cli import main
 from veilbox.core.errors import VeilboxError
 from veilbox.core.isolation import GATES
+from veilbox.core.policy import Policy
 from veilbox.orchestrate.report import report_schema
 from veilbox.vision.detect.card_file import parse_card
 
@@ -115,6 +118,19 @@ def test_every_option_is_documented() -> None:
     asked = set(options(main._parser())) - {"--help"}
     assert {option for option in asked if f"`{option}`" not in text} == set()
     assert set(re.findall(r"`(--[a-z-]+)`", text)) <= asked | {"--help"}
+
+
+def fields(kind: type, place: str = "") -> Iterator[str]:
+    """Dotted names of a policy's fields."""
+    for name, inner in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(inner) and isinstance(inner, type):
+            yield from fields(inner, f"{place}{name}.")
+        else:
+            yield place + name
+
+
+def test_fields_of_the_policy_file_are_those_of_the_policy() -> None:
+    assert {name for name, *_ in rows("policy.md", 3)} - {"version"} == {*fields(Policy)}
 
 
 def test_every_field_of_the_report_is_documented() -> None:

@@ -165,6 +165,49 @@ def test_a_model_without_an_image_of_its_name(veilbox: RunVeilbox, bench: Workbe
     }
 
 
+def told_of_components(report: dict[str, Any]) -> dict[str, Any]:
+    """What a report says of its components but for what is measured anew in every run."""
+    kept = ("image_digest", "model_digest", "model_admission")
+    return {
+        f"{name}.{field}": value
+        for name, one in report["components"].items()
+        for field, value in ({field: one[field] for field in kept} | {"level": one["isolation"]["level"]}).items()
+    }
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
+    return {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+
+
+def test_one_line_of_the_policy_swaps_the_model(
+    veilbox: RunVeilbox, bench: Workbench, photo: Path, tmp_path: Path
+) -> None:
+    # verify, whose look is its own, would hold back what the blind model leaves.
+    rest = '[verification]\nresidual = "release"\n'
+    reports = {}
+    for number, threshold in (("2", 0.2), ("3", 0.99)):  # the second is sure of no face
+        card = bench.card_file(threshold=threshold)
+        add = ("model", "add", bench.model(version(number)), "--card", card, "--name", "finder", "--json")
+        added = veilbox(*add)
+        assert added.status == 0, added.stderr
+        policy = tmp_path / "policy.toml"
+        policy.write_text(f'version = 1\n[detection]\nmodels = ["finder@{added.json[0]["version"]}"]\n{rest}')
+        run = ("anonymize", photo, "-o", tmp_path / "out.jpg", "--overwrite", "--json", "--policy", policy)
+        ran = veilbox(*run)
+        assert ran.status == 0, ran.stderr
+        assert ran.json["components"]["detect-finder"]["model_digest"] == added.json[0]["digest"]
+        reports[number] = ran.json
+    one, other = reports["2"], reports["3"]
+    assert (one["counts"], other["counts"]) == ({"face": 1}, {})
+    assert one["outputs"][0]["digest"] != other["outputs"][0]["digest"]
+    assert differing(told_of_components(one), told_of_components(other)) == {
+        "detect-finder.model_digest",
+        "detect-finder.model_admission",
+    }
+    assert differing(one["policy"], other["policy"]) == {"detection"}
+    assert differing(one["policy"]["detection"], other["policy"]["detection"]) == {"models"}
+
+
 def custom(model: ModelProto) -> None:
     model.graph.node[3].domain = "com.example"
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from veilbox.cli.exposure import write_page
-from veilbox.cli.model_option import add_model_option
 from veilbox.cli.policy_options import (
     add_detection_options,
     add_redaction_options,
@@ -53,7 +52,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist already")
     add_detection_options(parser)
-    add_model_option(parser)
     add_redaction_options(parser)
     add_verification_options(parser)
     add_retention_option(parser)
@@ -83,7 +81,6 @@ def run(arguments: argparse.Namespace) -> int:
         skipped=skipped,
         replace=arguments.overwrite,
         folder=folder,
-        models=tuple(arguments.model),
     )
     with progress_for(quiet=arguments.quiet) as progress:
         report = anonymize(job, store=ImageStore.default(), progress=progress)

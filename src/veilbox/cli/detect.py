@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veilbox.cli.model_option import add_model_option
 from veilbox.cli.policy_options import CLASSES, add_detection_options, policy_from
 from veilbox.cli.progress_bar import progress_for
 from veilbox.core.errors import PartialFailure
@@ -44,7 +43,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="file or folder (recursive)")
     parser.add_argument("--format", choices=["coco"], default="coco", help="default: coco")
     add_detection_options(parser)
-    add_model_option(parser)
     parser.add_argument("--json", action="store_true", help="print an error as JSON too")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
@@ -57,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from veilbox.orchestrate.inputs import items_for  # noqa: PLC0415
 
     items, _, folder = items_for(arguments.inputs, None)
-    job = Job(items=items, policy=policy_from(arguments), folder=folder, models=tuple(arguments.model))
+    job = Job(items=items, policy=policy_from(arguments), folder=folder)
     with progress_for(quiet=arguments.quiet) as progress:
         found = detect(job, store=ImageStore.default(), progress=progress)
     sys.stdout.write(json.dumps(coco_results(found)) + "\n")

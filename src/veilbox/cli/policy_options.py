@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from veilbox.core.errors import UsageError
 from veilbox.core.policy import (
     MAX_CELLS,
-    Detection,
-    Encoding,
     Keep,
     Policy,
     Recall,
-    Redaction,
     Retention,
     Shape,
     Style,
-    Tracking,
     Verdict,
     Verification,
 )
@@ -28,12 +27,25 @@ CLASSES = ("face", "plate")
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
     """What to look for and how hard, and how strong the walls must be."""
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help="a policy in TOML or JSON (docs/reference/policy.md); options beside it take the place of what it says",
+    )
     group = parser.add_argument_group("detection")
     group.add_argument(
         "--hide",
         action="append",
         metavar="CLASS",
         help=f"what to hide: {', '.join(CLASSES)}, or what a model of --model finds (default: face); repeatable",
+    )
+    group.add_argument(
+        "--model",
+        action="append",
+        metavar="NAME[@DIGEST]",
+        help="detect with this model, as `veilbox model list` prints it; the built-in ones find what it does not; "
+        "repeatable",
     )
     group.add_argument(
         "--recall", choices=[*Recall], help="how much is worth finding: sizes and scores follow (default: balanced)"
@@ -56,7 +68,6 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
     walls = parser.add_argument_group("walls")
     walls.add_argument(
         "--isolation",
-        default="auto",
         metavar="auto|LEVEL",
         help="least isolation level, 0 to 6, that every component must measure from inside before the first frame; "
         "auto takes the strongest that this machine offers (default)",
@@ -91,7 +102,9 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
         "--stride", type=int, metavar="FRAMES", help="frames from one detection to the next (default: 1)"
     )
     group.add_argument("--keep", action="append", choices=[*Keep], help="what may stay besides pixels; repeatable")
-    group.add_argument("--log-names", action="store_true", help="let the audit log hold paths, not only keyed digests")
+    group.add_argument(
+        "--log-names", action="store_const", const=True, help="let the audit log hold paths, not only keyed digests"
+    )
     encoding = parser.add_argument_group("encoding, in FFmpeg's words")
     encoding.add_argument("--encoder", metavar="NAME", help="libx264, libx265, libvpx-vp9, libsvtav1, mpeg4, …")
     encoding.add_argument("--preset", metavar="NAME", help="the encoder's preset (default: veryfast for libx264)")
@@ -129,21 +142,6 @@ def add_verification_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _verification(arguments: argparse.Namespace) -> Verification:
-    names = {
-        "structure": "on_structure",
-        "residual": "on_residual",
-        "score": "residual_score",
-        "stride": "verify_stride",
-    }
-    values = {name: getattr(arguments, option, None) for name, option in names.items()}
-    given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
-    for name in ("structure", "residual"):
-        if name in given:
-            given[name] = Verdict(given[name])
-    return Verification(**given)
-
-
 def add_retention_option(parser: argparse.ArgumentParser) -> None:
     """What becomes of sources."""
     parser.add_argument(
@@ -155,31 +153,26 @@ def add_retention_option(parser: argparse.ArgumentParser) -> None:
 
 
 def policy_from(arguments: argparse.Namespace) -> Policy:
-    """The policy that the options spell; options that were not given take the policy's defaults.
+    """The policy that the options spell; what they do not say is the policy file's, or a policy's default.
 
     Raises:
-        UsageError: A value is out of bounds.
+        SourceMissing: The policy file cannot be opened.
+        UsageError: It is no policy, or a value is out of bounds.
     """
-    return Policy(
-        redaction=Redaction(**_given(arguments, style=Style, cells=int, shape=Shape, margin=float, feather=float)),
-        detection=Detection(
-            classes=tuple(dict.fromkeys(arguments.hide or Detection().classes)),
-            **_given(arguments, recall=Recall, threshold=float, film_side=int, image_side=int, stride=int),
-        ),
-        tracking=Tracking(**_given(arguments, lookahead=int)),
-        encoding=Encoding(**_given(arguments, encoder=str, preset=str, crf=int)),
-        keep=tuple(Keep(name) for name in dict.fromkeys(getattr(arguments, "keep", None) or ())),
-        log_names=getattr(arguments, "log_names", False),
-        verification=_verification(arguments),
-        retention=Retention(getattr(arguments, "source", None) or Retention.KEEP),
-        minimum_isolation=_level(arguments.isolation),
-        **({} if arguments.deadline is None else {"deadline_s": arguments.deadline}),
-    )
+    base = Policy() if arguments.policy is None else _read(arguments.policy)
+    said: dict[str, dict[str, Any]] = {}
+    for part, field, option, value_of in _SPELLED:
+        value = getattr(arguments, option, None)
+        if value is not None:
+            said.setdefault(part, {})[field] = value_of(value)
+    whole = said.pop("", {})
+    return replace(base, **whole, **{part: replace(getattr(base, part), **values) for part, values in said.items()})
 
 
-def _given(arguments: argparse.Namespace, **kinds: type) -> dict[str, Any]:
-    values = {name: getattr(arguments, name, None) for name in kinds}
-    return {name: kinds[name](value) for name, value in values.items() if value is not None}
+def _read(path: Path) -> Policy:
+    from veilbox.orchestrate.policy_file import read_policy  # noqa: PLC0415
+
+    return read_policy(path)
 
 
 def _level(text: str) -> int | None:
@@ -188,3 +181,41 @@ def _level(text: str) -> int | None:
     if not text.isdecimal():
         raise UsageError("no such isolation level", where="--isolation", expected="auto or 0 to 6", actual=text)
     return int(text)
+
+
+def _names(said: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(said))
+
+
+def _kept(said: Sequence[str]) -> tuple[Keep, ...]:
+    return tuple(map(Keep, _names(said)))
+
+
+# Part and field of the policy, the option that spells it, and what makes the field's value of the option's.
+_SPELLED: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
+    ("redaction", "style", "style", Style),
+    ("redaction", "cells", "cells", int),
+    ("redaction", "shape", "shape", Shape),
+    ("redaction", "margin", "margin", float),
+    ("redaction", "feather", "feather", float),
+    ("detection", "classes", "hide", _names),
+    ("detection", "models", "model", tuple),
+    ("detection", "recall", "recall", Recall),
+    ("detection", "threshold", "threshold", float),
+    ("detection", "film_side", "film_side", int),
+    ("detection", "image_side", "image_side", int),
+    ("detection", "stride", "stride", int),
+    ("tracking", "lookahead", "lookahead", int),
+    ("encoding", "encoder", "encoder", str),
+    ("encoding", "preset", "preset", str),
+    ("encoding", "crf", "crf", int),
+    ("verification", "structure", "on_structure", Verdict),
+    ("verification", "residual", "on_residual", Verdict),
+    ("verification", "score", "residual_score", float),
+    ("verification", "stride", "verify_stride", int),
+    ("", "keep", "keep", _kept),
+    ("", "log_names", "log_names", bool),
+    ("", "retention", "source", Retention),
+    ("", "minimum_isolation", "isolation", _level),
+    ("", "deadline_s", "deadline", float),
+)

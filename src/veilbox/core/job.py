@@ -38,7 +38,6 @@ class Job:
         skipped: Files of a folder that are neither images nor films by their suffix, and links.
         replace: Whether an output may replace a file that has its name.
         folder: Whether the sources were collected, so that one bad source does not stop the others.
-        models: Models to detect with, `NAME` or `NAME@DIGEST`, in place of the built-in ones for what they find.
     """
 
     items: tuple[Item, ...]
@@ -46,4 +45,3 @@ class Job:
     skipped: int = 0
     replace: bool = False
     folder: bool = False
-    models: tuple[str, ...] = ()

@@ -132,6 +132,7 @@ class Detection:
 
     Attributes:
         classes: What to hide.
+        models: Models to detect with, `NAME` or `NAME@DIGEST`, in place of the built-in ones for what they find.
         recall: At high a detector looks at two sizes, and boxes count from the card's lower score on.
         floor: The lowest score that is handed on, below the threshold for who weighs boxes up; None takes the model
             card's where boxes become tracks, and hands on nothing below the threshold elsewhere.
@@ -143,6 +144,7 @@ class Detection:
     """
 
     classes: tuple[str, ...] = ("face",)
+    models: tuple[str, ...] = ()
     recall: Recall = Recall.BALANCED
     threshold: float | None = None
     floor: float | None = None

@@ -55,7 +55,7 @@ def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
     began = time.monotonic()
     check_sources(job.items, job.policy)
     progress.phase("admitting images")
-    with engine(store, FIXED, detect=partial(chosen_models, store, job)) as machine:
+    with engine(store, FIXED, detect=partial(chosen_models, store, job.policy)) as machine:
         plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
         return run_plan(
             job,

@@ -95,7 +95,7 @@ def attack(job: Job, people: Sequence[int], *, whole: bool, store: ImageStore, p
         VeilboxError: The job ended.
     """
     progress.phase("admitting images")
-    with engine(store, ("ingest", _ANONYMIZE), detect=partial(chosen_models, store, job)) as machine:
+    with engine(store, ("ingest", _ANONYMIZE), detect=partial(chosen_models, store, job.policy)) as machine:
         plan = attack_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
         return run_plan(job, plan, machine.launcher, people, whole=whole, progress=progress)
 

@@ -91,7 +91,7 @@ def detect(job: Job, *, store: ImageStore, progress: Progress) -> Found:
         VeilboxError: The job ended.
     """
     progress.phase("admitting images")
-    with engine(store, ("ingest",), detect=partial(chosen_models, store, job)) as machine:
+    with engine(store, ("ingest",), detect=partial(chosen_models, store, job.policy)) as machine:
         plan = detect_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
         return run_plan(job, plan, machine.launcher, progress=progress)
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from veilbox.core.errors import ImageError, UsageError
-from veilbox.core.job import Job
 from veilbox.core.policy import Policy
 from veilbox.oci.admit import RunnableImage, Trust, admit
 from veilbox.oci.image.definition import image_names
@@ -24,46 +23,46 @@ DetectModels = Mapping[str, RunnableModel | None]
 _HOST = f"{DETECT}centerface"
 
 
-def chosen_models(store: ImageStore, job: Job, trust: Trust) -> DetectModels:
-    """The detectors of a job: the models that it asks for, and for what these do not find the built-in ones.
+def chosen_models(store: ImageStore, policy: Policy, trust: Trust) -> DetectModels:
+    """The detectors of a policy: the models that it asks for, and for what these do not find the built-in ones.
 
     A built-in one is the model of that name that is in use on this machine, or else what its image carries.
 
     Args:
         store: Where models are.
-        job: The job.
+        policy: The job's.
         trust: By what they are judged.
 
     Raises:
         UsageError: A model is not here, finds nothing that is to be hidden, or nothing finds a class.
         ImageError: A model is refused.
     """
-    asked = _asked(store, job, trust)
+    asked = _asked(store, policy, trust)
     found = {kind for model in asked.values() for kind in model.classes}
-    rest = tuple(kind for kind in job.policy.detection.classes if kind not in found)
+    rest = tuple(kind for kind in policy.detection.classes if kind not in found)
     chosen: dict[str, RunnableModel | None] = {**asked}
     if rest or not asked:
         chosen |= {
             name: in_use(store, name.removeprefix(DETECT), trust)
-            for name in detectors(_of_classes(job.policy, rest))
+            for name in detectors(_of_classes(policy, rest))
             if name not in asked
         }
     return chosen
 
 
-def _asked(store: ImageStore, job: Job, trust: Trust) -> dict[str, RunnableModel]:
+def _asked(store: ImageStore, policy: Policy, trust: Trust) -> dict[str, RunnableModel]:
     asked: dict[str, RunnableModel] = {}
-    for text in job.models:
+    for text in policy.detection.models:
         name, descriptor = find(store, text)
         model = admit_model(store, name, descriptor, trust=trust)
         if f"{DETECT}{name}" in asked:
             raise UsageError("a model is asked for twice", where="--model", actual=text)
-        if not {*model.classes} & {*job.policy.detection.classes}:
+        if not {*model.classes} & {*policy.detection.classes}:
             raise UsageError(
                 "a model finds nothing of what is to be hidden",
                 where=text,
                 expected=f"--hide with one of {', '.join(model.classes)}",
-                actual=", ".join(job.policy.detection.classes),
+                actual=", ".join(policy.detection.classes),
             )
         asked[f"{DETECT}{name}"] = model
     return asked

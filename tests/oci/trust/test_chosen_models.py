@@ -14,7 +14,6 @@ from trust_shop import Shop, key, shop
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError, UsageError
-from veilbox.core.job import Job
 from veilbox.core.policy import Detection, Policy
 from veilbox.oci.image.spec import MODEL_LABEL
 from veilbox.oci.models.carried import carried
@@ -50,8 +49,8 @@ def shelf(here: Shop, tmp_path: Path) -> Shelf:
     return Shelf(store=here.store, folder=tmp_path)
 
 
-def job(*models: str, classes: tuple[str, ...] = ("face",)) -> Job:
-    return Job(items=(), policy=Policy(detection=Detection(classes=classes)), models=models)
+def policy(*models: str, classes: tuple[str, ...] = ("face",)) -> Policy:
+    return Policy(detection=Detection(classes=classes, models=models))
 
 
 def model(shelf: Shelf, name: str = "centerface", **changes: Any) -> Digest:
@@ -61,7 +60,7 @@ def model(shelf: Shelf, name: str = "centerface", **changes: Any) -> Digest:
 
 
 def test_without_a_choice_the_image_s_own_runs(here: Shop, shelf: Shelf) -> None:
-    assert chosen_models(here.store, job(), shelf.trust()) == {COMPONENT: None}
+    assert chosen_models(here.store, policy(), shelf.trust()) == {COMPONENT: None}
     image = furnished(here.store, COMPONENT, None, shelf.trust())
     assert (image.model, len(image.layers)) == (BUILT_IN, 2)
 
@@ -69,7 +68,7 @@ def test_without_a_choice_the_image_s_own_runs(here: Shop, shelf: Shelf) -> None
 def test_a_chosen_model_takes_the_place_of_the_image_s_layer(here: Shop, shelf: Shelf) -> None:
     version = model(shelf)
     ModelChoices(here.store.root).choose("centerface", version)
-    chosen = chosen_models(here.store, job(), shelf.trust())[COMPONENT]
+    chosen = chosen_models(here.store, policy(), shelf.trust())[COMPONENT]
     assert chosen is not None
     assert chosen.manifest == version
     before, after = (furnished(here.store, COMPONENT, one, shelf.trust()) for one in (None, chosen))
@@ -77,12 +76,12 @@ def test_a_chosen_model_takes_the_place_of_the_image_s_layer(here: Shop, shelf: 
     assert after.layers == (before.layers[0], chosen.folder)
     assert (after.model, after.name) == (Digest.of(b"weights"), COMPONENT)
     ModelChoices(here.store.root).roll_back("centerface")
-    assert chosen_models(here.store, job(), shelf.trust()) == {COMPONENT: None}
+    assert chosen_models(here.store, policy(), shelf.trust()) == {COMPONENT: None}
 
 
 def test_a_model_without_an_image_of_its_name_runs_in_another_s(here: Shop, shelf: Shelf) -> None:
     version = model(shelf, "finder")
-    chosen = chosen_models(here.store, job(f"finder@{version}"), shelf.trust())
+    chosen = chosen_models(here.store, policy(f"finder@{version}"), shelf.trust())
     assert [*chosen] == ["detect-finder"]
     image = furnished(here.store, "detect-finder", chosen["detect-finder"], shelf.trust())
     assert (image.name, image.model) == ("detect-finder", Digest.of(b"weights"))
@@ -91,18 +90,18 @@ def test_a_model_without_an_image_of_its_name_runs_in_another_s(here: Shop, shel
 
 def test_built_in_detectors_look_for_what_a_model_does_not_find(here: Shop, shelf: Shelf) -> None:
     model(shelf, "finder")
-    both = chosen_models(here.store, job("finder", classes=("face", "plate")), shelf.trust())
+    both = chosen_models(here.store, policy("finder", classes=("face", "plate")), shelf.trust())
     assert {name: one is None for name, one in both.items()} == {"detect-finder": False, "detect-plates": True}
     model(shelf, "seeker", classes=["cat"], recall=[])
-    assert [*chosen_models(here.store, job("seeker", classes=("cat",)), shelf.trust())] == ["detect-seeker"]
-    mixed = chosen_models(here.store, job("seeker", classes=("cat", "face")), shelf.trust())
+    assert [*chosen_models(here.store, policy("seeker", classes=("cat",)), shelf.trust())] == ["detect-seeker"]
+    mixed = chosen_models(here.store, policy("seeker", classes=("cat", "face")), shelf.trust())
     assert [*mixed] == ["detect-seeker", COMPONENT]
 
 
 def test_a_version_may_be_tried_in_one_job(here: Shop, shelf: Shelf) -> None:
     one, two = model(shelf, weights=b"1"), model(shelf, weights=b"2")
     ModelChoices(here.store.root).choose("centerface", one)
-    chosen = chosen_models(here.store, job(f"centerface@{two}"), shelf.trust())
+    chosen = chosen_models(here.store, policy(f"centerface@{two}"), shelf.trust())
     assert [found.manifest for found in chosen.values() if found] == [two]
 
 
@@ -120,7 +119,7 @@ def test_what_cannot_be_asked_for(here: Shop, shelf: Shelf, what: str) -> None:
     models, classes, words = ASKED[what]
     model(shelf, "finder")
     with pytest.raises(UsageError, match=words):
-        chosen_models(here.store, job(*models, classes=classes), shelf.trust())
+        chosen_models(here.store, policy(*models, classes=classes), shelf.trust())
 
 
 def test_a_model_in_use_that_is_gone_or_refused_ends_the_job(here: Shop, shelf: Shelf) -> None:
@@ -132,7 +131,7 @@ def test_a_model_in_use_that_is_gone_or_refused_ends_the_job(here: Shop, shelf: 
     here.policy()
     here.store.layout.forget(tag_of("centerface", version))
     with pytest.raises(ImageError, match="not here any more"):
-        chosen_models(here.store, job(), shelf.trust())
+        chosen_models(here.store, policy(), shelf.trust())
 
 
 @pytest.mark.parametrize("pin", [BUILT_IN, Digest.of(b"another")])
@@ -148,7 +147,7 @@ def test_the_image_s_own_model_is_held_to_its_pin(here: Shop, shelf: Shelf, pin:
 
 def test_an_image_that_does_not_name_its_model_s_layer_takes_no_other(here: Shop, shelf: Shelf) -> None:
     model(shelf)
-    chosen = chosen_models(here.store, job("centerface"), shelf.trust())[COMPONENT]
+    chosen = chosen_models(here.store, policy("centerface"), shelf.trust())[COMPONENT]
     plain = tuple(replace(one, descriptor=replace(one.descriptor, annotations={})) for one in here.layers)
     bare = replace(here, layers=plain)
     bare.image(**{MODEL_LABEL: BUILT_IN.text})
@@ -180,7 +179,7 @@ def test_plans_take_the_detectors_that_they_are_given() -> None:
 
 def test_keys_are_what_the_report_names(here: Shop, shelf: Shelf) -> None:
     model(shelf)
-    chosen = chosen_models(here.store, job("centerface"), shelf.trust())[COMPONENT]
+    chosen = chosen_models(here.store, policy("centerface"), shelf.trust())[COMPONENT]
     assert chosen is not None
     assert chosen.admission is not None
     assert chosen.admission.keys == (key("alice").public.key_id,)

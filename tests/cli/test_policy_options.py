@@ -1,0 +1,71 @@
+"""Options, a policy file, and defaults: the first that says something counts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from veilbox.cli import anonymize
+from veilbox.cli.policy_options import policy_from
+from veilbox.core.policy import Keep, Policy, Recall, Retention, Style, Verdict
+
+FILE = """
+version = 1
+keep = ["audio"]
+log_names = true
+minimum_isolation = 3
+[detection]
+classes = ["plate"]
+models = ["finder"]
+stride = 2
+[redaction]
+style = "pixelate"
+"""
+
+
+def spelled(*words: str) -> Policy:
+    parser = argparse.ArgumentParser()
+    anonymize.register(parser.add_subparsers())
+    return policy_from(parser.parse_args(["anonymize", "in.jpg", "-o", "out.jpg", *words]))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "policy.toml"
+    path.write_text(FILE)
+    return str(path)
+
+
+def test_without_a_word_it_is_the_default() -> None:
+    assert spelled() == Policy()
+
+
+def test_what_the_file_says_and_no_option_does_counts(file: str) -> None:
+    policy = spelled("--policy", file, "--recall", "high")
+    assert (policy.detection.classes, policy.detection.models) == (("plate",), ("finder",))
+    assert (policy.detection.stride, policy.detection.recall) == (2, Recall.HIGH)
+    assert (policy.keep, policy.log_names, policy.minimum_isolation) == ((Keep.AUDIO,), True, 3)
+
+
+OPTIONS: dict[str, tuple[tuple[str, ...], Callable[[Policy], object], object]] = {
+    "a list begins anew": (("--hide", "face", "--hide", "face"), lambda one: one.detection.classes, ("face",)),
+    "models": (("--model", "a", "--model", "b"), lambda one: one.detection.models, ("a", "b")),
+    "style": (("--style", "blur"), lambda one: one.redaction.style, Style.BLUR),
+    "zero is a word": (("--margin", "0"), lambda one: one.redaction.margin, 0.0),
+    "auto is a word": (("--isolation", "auto"), lambda one: one.minimum_isolation, None),
+    "level": (("--isolation", "2"), lambda one: one.minimum_isolation, 2),
+    "strides are two": (("--verify-stride", "5"), lambda one: (one.verification.stride, one.detection.stride), (5, 2)),
+    "verdict": (("--on-residual", "fail"), lambda one: one.verification.residual, Verdict.FAIL),
+    "source": (("--source", "delete"), lambda one: one.retention, Retention.DELETE),
+    "deadline": (("--deadline", "7"), lambda one: one.deadline_s, 7.0),
+    "encoder": (("--crf", "0", "--preset", "slow"), lambda one: (one.encoding.crf, one.encoding.preset), (0, "slow")),
+}
+
+
+@pytest.mark.parametrize("what", OPTIONS)
+def test_an_option_takes_the_place_of_the_files_word(what: str, file: str) -> None:
+    words, value_of, expected = OPTIONS[what]
+    assert value_of(spelled("--policy", file, *words)) == expected
