@@ -1,7 +1,6 @@
 """Cosign verifies what we sign, and we verify what cosign signs: its old form and its new one, with either's keys.
 
-Cosign comes from a newer Debian suite than the machine's: apt fetches the one package into a folder of the test, over
-that suite's signed indexes, with state of its own; the system is not changed. Nothing talks to a transparency log.
+Cosign comes from a newer Debian suite than the machine's. Nothing talks to a transparency log.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from model_shelf import Shelf
+from newer_debian import unpacked_package
 from real_registry import RealRegistry
 from trust_shop import NAME, Shop, shop
 
@@ -25,7 +25,6 @@ from veilbox.oci.image.spec import INDEX_TYPE, Platform
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.wire import index_bytes
 
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # The stable suite's is promised where the marker is; the unstable one has cosign 3, and now and then something broken.
 SUITES = [pytest.param("trixie", marks=pytest.mark.cosign), "sid"]
 
@@ -69,45 +68,12 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 def fetched_cosign(folder: Path, suite: str) -> Path | str:
     """Cosign's program, or why there is none."""
-    if shutil.which("apt-get") is None or not KEYRING.exists():
-        return "this machine has no apt, or not Debian's keyring"
-    for name in ("lists/partial", "archives/partial"):
-        (folder / name).mkdir(parents=True)
-    (folder / "status").touch()
-    mirror = debian_mirror()
-    if not mirror:
-        return "apt has no Debian mirror"
-    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {suite} main\n")
-    options = {
-        "Dir::Etc::SourceList": "sources.list", "Dir::Etc::SourceParts": "/dev/null", "Dir::State::lists": "lists",
-        "Dir::State::status": "status", "Dir::Cache": ".", "APT::Sandbox::User": "root", "Acquire::Languages": "none",
-    }  # fmt: skip
-    paths = {
-        key: value if value.startswith(("/", "root", "none")) else folder / value for key, value in options.items()
-    }
-    words = [word for key, value in paths.items() for word in ("-o", f"{key}={value}")]
-    for action in (["update", "-q"], ["download", "-q", "cosign"]):
-        done = subprocess.run(["apt-get", *words, *action], cwd=folder, capture_output=True, timeout=300, check=False)
-        if done.returncode:
-            return done.stderr.decode()[-300:]
-    package = next(iter(folder.glob("cosign_*.deb")), None)
-    if package is None:
-        return "apt fetched nothing"
-    subprocess.run(["dpkg-deb", "-x", package, folder / "root"], check=True)
-    program = folder / "root/usr/bin/cosign"
+    root = unpacked_package(folder, suite, "cosign")
+    if isinstance(root, str):
+        return root
+    program = root / "usr/bin/cosign"
     done = subprocess.run([program, "version"], capture_output=True, check=False)
     return program if done.returncode == 0 else f"it does not run here: {done.stderr.decode()[:200]}"
-
-
-def debian_mirror() -> str:
-    """The address from which this machine's apt takes its main Debian suite."""
-    form = "$(REPO_URI) $(ORIGIN) $(LABEL)"
-    done = subprocess.run(
-        ["apt-get", "indextargets", "--format", form, "Created-By: Packages"],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
-    return next((address for address, origin in lines if origin == "Debian Debian"), "")
 
 
 @pytest.fixture(params=SUITES)
