@@ -24,7 +24,7 @@ SHARED = CHECKOUT.parent / "shared" / "data"
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-_PROMISES = ("sealed", "footage", "registry", "cosign")
+_PROMISES = ("sealed", "footage", "registry", "cosign", "emulator")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 from image_schemas import faults
+from image_set import FOREIGN, NAMES, NATIVE, SAID
 
 from veilbox.core.errors import ImageError
 from veilbox.oci.admit import Trust, admit
 from veilbox.oci.examine import examine, held_images
 from veilbox.oci.image import debian, definition
 from veilbox.oci.image import workshop as workshop_module
-from veilbox.oci.image.build import Built, build, foreign_tag, index_tag, stored_names
+from veilbox.oci.image.build import Built, build, foreign_tag, index_tag
 from veilbox.oci.image.bytecode import python_version
 from veilbox.oci.image.compression import Compression
 from veilbox.oci.image.elf import check_machine
@@ -30,16 +31,12 @@ from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.unpack import Bounds, unpack_layer
 from veilbox.oci.image.wire import parse_artifact, parse_config, parse_index, parse_manifest
 from veilbox.oci.trust.dsse import Statement
-from veilbox.oci.trust.endorse import Opened, endorse_built
+from veilbox.oci.trust.endorse import Opened
 from veilbox.oci.trust.evidence import read_evidence
 from veilbox.oci.trust.predicates import SLSA
 
 pytestmark = pytest.mark.sealed
 
-NAMES = definition.image_names()
-SAID: list[str] = []
-NATIVE = debian.host_architecture() if shutil.which("dpkg") else "amd64"
-FOREIGN = "arm64" if NATIVE == "amd64" else "amd64"
 
 # What each image must be able to import, and what it must not.
 IMPORTS = {
@@ -58,36 +55,6 @@ IMPORTS = {
     "verify": ("msgspec numpy av PIL.Image PIL.JpegImagePlugin onnxruntime", "veilbox.audit"),
 }
 NOWHERE = "ssl http.client urllib.request asyncio multiprocessing veilbox.oci veilbox.cli"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageStore]:
-    store = ImageStore(tmp_path_factory.mktemp("images") / "store")
-    seed(store)
-    built = build(store, NAMES, SAID.append, architectures=[FOREIGN])
-    endorse_built(store, stored_names(built, indexed=True))
-    yield store
-    shutil.rmtree(store.root)
-
-
-def seed(store: ImageStore) -> None:
-    """Take over the layers that this machine has: the test of two places builds all of them from nothing.
-
-    Not from a machine that follows a lock of its own, which no other place follows.
-    """
-    ours = ImageStore.default()
-    if (ours.root / "lock").exists():
-        return
-    for part in ("layout/blobs", "layers/sha256", "cache/layers"):
-        if (ours.root / part).is_dir():
-            shutil.copytree(ours.root / part, store.root / part, symlinks=True, copy_function=_link)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:  # the store is on another file system
-        shutil.copy2(source, target, follow_symlinks=False)
 
 
 @pytest.fixture
