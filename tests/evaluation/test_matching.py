@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from veilbox.evaluation.average_precision import average_precision
 from veilbox.evaluation.labels import Box, Label
-from veilbox.evaluation.matching import Scored, curve, overlap, within
+from veilbox.evaluation.matching import Band, Scored, bands, curve, overlap, within
 
 FACE = (10.0, 10.0, 20.0, 20.0)
 OTHER = (50.0, 50.0, 70.0, 70.0)
@@ -48,6 +48,24 @@ def test_equal_scores_stand_or_fall_together() -> None:
     drawn = curve([([label(FACE)], [found(0.5, FACE), found(0.5, OTHER)])], "face")
     assert drawn.recall_at(0.6) == 0.0
     assert drawn.recall_at(0.5) == 1.0
+
+
+def test_labels_are_counted_by_size() -> None:
+    small, large = (0.0, 0.0, 10.0, 14.0), (100.0, 100.0, 200.0, 140.0)
+    labels = [
+        label(small),
+        label(large),
+        label((300.0, 0.0, 310.0, 15.0)),
+        label((0.0, 300.0, 50.0, 350.0), ignored=True),
+    ]
+    boxes = [found(0.9, small), found(0.3, large), found(0.8, (0.0, 300.0, 50.0, 350.0))]
+    # Geometric means of the sides are 11.8, 63.2 and 12.2 pixels.
+    assert bands([(labels, boxes)], "face", threshold=0.5) == (
+        Band(least=8, labels=1, found=1),
+        Band(least=12, labels=1, found=0),
+        Band(least=48, labels=1, found=0),
+    )
+    assert bands([(labels, boxes)], "face", threshold=0.3)[-1].found == 1
 
 
 def test_without_labels_nothing_is_known() -> None:

@@ -44,6 +44,7 @@ def test_an_image_of_a_face_found_and_a_face_missed() -> None:
     assert (face.covered, face.coverage) == (0.5, 0.5)
     assert result.false_cover == pytest.approx(100 / 5000)
     assert face.exposure is None
+    assert face.exposures == ()
 
 
 def test_a_gap_in_a_film_is_covered_by_its_track_and_exposes_nobody() -> None:
@@ -58,6 +59,17 @@ def test_a_gap_in_a_film_is_covered_by_its_track_and_exposes_nobody() -> None:
     weak = found(FILM, *(box(frame, (10, 10, 10, 10), score=0.19) for frame in range(3)))
     face = judged(weak, labels(3, *notes), EXACT).classes["face"]
     assert (face.recall, face.covered, face.exposure and face.exposure.exposed) == (0.0, 0.0, 1)
+
+
+def test_exposure_is_told_for_other_thresholds_with_tracks_made_anew() -> None:
+    notes = [{"image_id": frame, "bbox": [10, 10, 10, 10], "track_id": 1} for frame in range(3)]
+    seen = found(FILM, *(box(frame, (10, 10, 10, 10), score=0.45) for frame in (0, 2)))
+    face = judged(seen, labels(3, *notes), EXACT).classes["face"]
+    assert {one.score: one.exposure.exposed for one in face.exposures} == {
+        score: int(score > 0.45) for score in (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7)
+    }
+    own = next(one for one in face.exposures if one.score == 0.2)
+    assert own.exposure == face.exposure
 
 
 def test_every_class_has_its_own_threshold_and_only_hidden_ones_count() -> None:

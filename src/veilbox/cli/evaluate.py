@@ -7,11 +7,11 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from veilbox.cli.policy_options import add_detection_options, policy_from
 from veilbox.cli.progress_bar import progress_for
-from veilbox.core.errors import SourceMissing, UsageError
+from veilbox.core.errors import OutputError, SourceMissing, UsageError
 from veilbox.core.job import Job
 from veilbox.core.policy import Policy, Shape
 
@@ -22,6 +22,7 @@ _EPILOG = """\
 examples:
   veilbox evaluate --labels photos/labels.json photos/
   veilbox evaluate --labels labels.json photos/ --hide face --against=--recall=high --json
+  veilbox evaluate --labels labels.json film.mp4 --against=--recall=fast --plots page.html
 
 Labels are COCO's instances format, boxes in pixels of the picture as a viewer sees it. file_name is a source's path or
 the end of it. For films every frame is an image of its own with frame_id from 0, and annotations may have a track_id:
@@ -50,6 +51,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="options, in quotes, in which another policy differs from the first; shown beside it; repeatable",
     )
     _add_policy_options(parser)
+    parser.add_argument(
+        "--plots",
+        type=Path,
+        metavar="PAGE",
+        help="write an HTML page too: precision against recall, recall against size, exposure against threshold",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
@@ -82,6 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
         job = Job(items=items, policy=policy, folder=False)
         with progress_for(quiet=arguments.quiet) as progress:
             results[name] = evaluate(job, labels, store=ImageStore.default(), progress=progress)
+    if arguments.plots is not None:
+        _write_plots(arguments.plots, _told(results))
     if arguments.json:
         _print_json(results)
     else:
@@ -119,11 +128,26 @@ def _read(path: Path) -> bytes:
     return content
 
 
+def _told(results: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+    import msgspec  # noqa: PLC0415
+
+    return [{"options": name, **msgspec.to_builtins(result)} for name, result in results.items()]
+
+
+def _write_plots(path: Path, told: list[dict[str, Any]]) -> None:
+    from veilbox.orchestrate.evaluation_page import evaluation_page  # noqa: PLC0415
+
+    page = evaluation_page(told)
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise OutputError("cannot write the page", where=str(path), actual=str(error.strerror)) from error
+
+
 def _print_json(results: Mapping[str, Evaluation]) -> None:
     import msgspec  # noqa: PLC0415
 
-    told = [{"options": name, **msgspec.to_builtins(result)} for name, result in results.items()]
-    sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+    sys.stdout.write(msgspec.json.encode(_told(results)).decode() + "\n")
 
 
 def _print_table(results: Mapping[str, Evaluation]) -> None:

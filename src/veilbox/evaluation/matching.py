@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from veilbox.evaluation.labels import Box, Label
 
 # Low enough to forgive labels of differing tightness; hiding asks where somebody is, not how exactly.
 IOU = 0.3
+# Where bands of size begin, pixels; half an octave each, since what a detector needs is told in octaves.
+BANDS = (0, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +57,21 @@ class Curve:
         return float(hits[fit].max(initial=0)) / self.wanted
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Band:
+    """Labels of about one size.
+
+    Attributes:
+        least: Square root of the area from which on a label belongs here, pixels.
+        labels: How many there are, ignored ones left out.
+        found: How many of them are matched by a box that counts.
+    """
+
+    least: int
+    labels: int
+    found: int
+
+
 def curve(pictures: Iterable[tuple[Sequence[Label], Sequence[Scored]]], category: str, *, iou: float = IOU) -> Curve:
     """The curve of one class.
 
@@ -64,10 +82,9 @@ def curve(pictures: Iterable[tuple[Sequence[Label], Sequence[Scored]]], category
     """
     judged: list[tuple[float, bool]] = []
     wanted = 0
-    for labels, found in pictures:
-        own = [label for label in labels if label.category == category]
-        wanted += sum(not label.ignored for label in own)
-        judged += _judged(own, [one for one in found if one.category == category], iou)
+    for labels, found in _of(category, pictures):
+        wanted += sum(not label.ignored for label in labels)
+        judged += [(score, label is not None) for score, label in _judged(labels, found, iou)]
     judged.sort(key=lambda one: -one[0])
     return Curve(
         scores=np.array([score for score, _ in judged], np.float64),
@@ -76,18 +93,55 @@ def curve(pictures: Iterable[tuple[Sequence[Label], Sequence[Scored]]], category
     )
 
 
-def _judged(labels: list[Label], found: list[Scored], iou: float) -> list[tuple[float, bool]]:
+def bands(
+    pictures: Iterable[tuple[Sequence[Label], Sequence[Scored]]], category: str, *, threshold: float, iou: float = IOU
+) -> tuple[Band, ...]:
+    """How many labels of each size are found; bands without labels are left out.
+
+    Args:
+        pictures: Labels and found boxes of each picture.
+        category: The class.
+        threshold: The score from which a box counts.
+        iou: Overlap from which on a box is a label's.
+    """
+    labelled, matched = [0] * len(BANDS), [0] * len(BANDS)
+    for labels, found in _of(category, pictures):
+        for label in labels:
+            labelled[_band(label)] += not label.ignored
+        for score, hit in _judged(labels, found, iou):
+            if hit is not None and score >= threshold:
+                matched[_band(hit)] += 1
+    counted = zip(BANDS, labelled, matched, strict=True)
+    return tuple(Band(least=least, labels=wanted, found=hits) for least, wanted, hits in counted if wanted)
+
+
+def _band(label: Label) -> int:
+    side = math.sqrt(_area(label.box))
+    return max(place for place, least in enumerate(BANDS) if side >= least)
+
+
+def _of(
+    category: str, pictures: Iterable[tuple[Sequence[Label], Sequence[Scored]]]
+) -> Iterator[tuple[list[Label], list[Scored]]]:
+    for labels, found in pictures:
+        yield (
+            [label for label in labels if label.category == category],
+            [one for one in found if one.category == category],
+        )
+
+
+def _judged(labels: list[Label], found: list[Scored], iou: float) -> list[tuple[float, Label | None]]:
     """Best scores first, each box takes the free label that it overlaps most; what falls on ignored ones is out."""
     free = [label for label in labels if not label.ignored]
     ignored = [label.box for label in labels if label.ignored]
-    judged = []
+    judged: list[tuple[float, Label | None]] = []
     for one in sorted(found, key=lambda one: (-one.score, one.box)):
         best = max(free, key=lambda label: overlap(label.box, one.box), default=None)
         if best is not None and overlap(best.box, one.box) >= iou:
             free.remove(best)
-            judged.append((one.score, True))
+            judged.append((one.score, best))
         elif not any(within(one.box, box) >= 0.5 for box in ignored):
-            judged.append((one.score, False))
+            judged.append((one.score, None))
     return judged
 
 

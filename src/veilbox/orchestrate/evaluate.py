@@ -24,7 +24,7 @@ from veilbox.evaluation.average_precision import average_precision
 from veilbox.evaluation.coverage import COVERED, share_hidden, share_needless
 from veilbox.evaluation.exposure import Exposure, exposure
 from veilbox.evaluation.labels import Label, Labels
-from veilbox.evaluation.matching import Curve, Scored, curve
+from veilbox.evaluation.matching import Band, Curve, Scored, bands, curve
 from veilbox.oci.image.store import ImageStore
 from veilbox.orchestrate.detect import Box, Found, Searched, detect
 from veilbox.orchestrate.progress import Progress
@@ -37,6 +37,8 @@ FLOOR = 0.05
 _PRECISIONS = (0.7, 0.8, 0.9)
 # Points of a curve that is printed.
 _POINTS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+# Thresholds at which exposure is told: each needs every film followed anew.
+_EXPOSURE_POINTS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +48,14 @@ class Point:
     score: float
     recall: float | None
     precision: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExposureAt:
+    """Exposure, had boxes counted from another score on."""
+
+    score: float
+    exposure: Exposure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +73,8 @@ class ClassResult:
         coverage: Mean share of a labelled box's pixels that is hidden.
         exposure: Of identities, where labels have any.
         curve: Recall and precision by threshold.
+        sizes: What is found of labels of each size.
+        exposures: Exposure by threshold, with tracks made anew for each; none where labels have no identities.
     """
 
     labels: int
@@ -75,6 +87,8 @@ class ClassResult:
     coverage: float | None
     exposure: Exposure | None
     curve: tuple[Point, ...]
+    sizes: tuple[Band, ...]
+    exposures: tuple[ExposureAt, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,14 +166,69 @@ def judged(found: Found, labels: Labels, policy: Policy) -> Evaluation:
             actual=", ".join(one.name for one in found.searched[:3]),
         )
     classes = [name for name in policy.detection.classes if name in labels.categories]
+    exposures = _exposures(found, boxes, labels, policy, classes) if _any_identity(pictures) else {}
     return Evaluation(
         pictures=len(pictures),
         unlabelled=sum(_length(one, policy) for one in found.searched) - len(pictures),
         seconds=found.seconds,
         false_cover=float(np.mean([picture.needless for picture in pictures])),
-        classes={name: _result(pictures, name, found.thresholds[name]) for name in classes},
+        classes={
+            name: _result(pictures, name, found.thresholds[name], tuple(exposures.get(name, ()))) for name in classes
+        },
         policy=policy,
     )
+
+
+def _any_identity(pictures: Sequence[_Picture]) -> bool:
+    return any(label.identity is not None for picture in pictures for label, _ in picture.shares)
+
+
+def _exposures(
+    found: Found,
+    boxes: Mapping[int, Mapping[int, Sequence[Box]]],
+    labels: Labels,
+    policy: Policy,
+    classes: Sequence[str],
+) -> Mapping[str, list[ExposureAt]]:
+    """By class; all classes count from the same score on."""
+    told: dict[str, list[ExposureAt]] = {name: [] for name in classes}
+    for score in _EXPOSURE_POINTS:
+        thresholds = dict.fromkeys(found.thresholds, score)
+        seen = [
+            (label.category, (one.name, label.identity), share)
+            for one in found.searched
+            for label, share in _shares(one, boxes[one.item], labels, policy, thresholds)
+            if label.identity is not None
+        ]
+        for name in classes:
+            own = exposure((whose, share) for category, whose, share in seen if category == name)
+            told[name].append(ExposureAt(score=score, exposure=own))
+    return told
+
+
+def _shares(
+    searched: Searched,
+    boxes: Mapping[int, Sequence[Box]],
+    labels: Labels,
+    policy: Policy,
+    thresholds: Mapping[str, float],
+) -> Iterator[tuple[Label, float]]:
+    """The labels of a source and how much of each is hidden."""
+    for frame, regions in _tracked(searched, boxes, policy, thresholds):
+        wanted = _wanted(labels.at(searched.name, frame) or (), policy)
+        if wanted:
+            yield from _hidden_shares(_hidden(searched, regions, policy), wanted)
+
+
+def _wanted(told: Sequence[Label], policy: Policy) -> list[Label]:
+    return [label for label in told if label.category in policy.detection.classes]
+
+
+def _hidden_shares(hidden: NDArray[np.bool_], wanted: Sequence[Label]) -> Iterator[tuple[Label, float]]:
+    for label in wanted:
+        share = None if label.ignored else share_hidden(hidden, label.box)
+        if share is not None:
+            yield label, share
 
 
 def _pictures(
@@ -174,15 +243,14 @@ def _pictures(
         if told is None:
             continue
         hidden = _hidden(searched, regions, policy)
-        wanted = [label for label in told if label.category in policy.detection.classes]
-        shares = [(label, share_hidden(hidden, label.box)) for label in wanted if not label.ignored]
+        wanted = _wanted(told, policy)
         yield _Picture(
             name=searched.name,
             labels=told,
             found=tuple(
                 Scored(category=box.category, box=_corners(box), score=box.score) for box in boxes.get(frame, ())
             ),
-            shares=tuple((label, share) for label, share in shares if share is not None),
+            shares=tuple(_hidden_shares(hidden, wanted)),
             needless=share_needless(hidden, [label.box for label in wanted], margin=policy.redaction.margin),
         )
 
@@ -231,7 +299,9 @@ def _corners(box: Box) -> tuple[float, float, float, float]:
     return x, y, x + width, y + height
 
 
-def _result(pictures: Sequence[_Picture], category: str, threshold: float) -> ClassResult:
+def _result(
+    pictures: Sequence[_Picture], category: str, threshold: float, exposures: tuple[ExposureAt, ...]
+) -> ClassResult:
     judged_pictures = [(picture.labels, picture.found) for picture in pictures]
     drawn: Curve = curve(judged_pictures, category)
     recall, precision = drawn.at(threshold)
@@ -249,6 +319,8 @@ def _result(pictures: Sequence[_Picture], category: str, threshold: float) -> Cl
         coverage=float(np.mean(shares)) if shares else None,
         exposure=exposure(identities) if identities else None,
         curve=tuple(Point(score=score, recall=at[0], precision=at[1]) for score, at in _points(drawn)),
+        sizes=bands(judged_pictures, category, threshold=threshold),
+        exposures=exposures,
     )
 
 

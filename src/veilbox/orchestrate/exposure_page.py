@@ -1,7 +1,4 @@
-"""A report -> one HTML page about exposure that needs nothing else: no script, no font, no picture, no network.
-
-Pure: JSON values in, text out. Plots are SVG drawn here; the page shows numbers and file names, never pixels.
-"""
+"""A report -> one HTML page about exposure. Pure: JSON values in, text out."""
 
 from __future__ import annotations
 
@@ -9,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from veilbox.core.errors import UsageError, printable
+from veilbox.core.errors import UsageError
 from veilbox.core.exposure import KINDS, SCORE_BINS, SHORT_FRAMES
+from veilbox.orchestrate.page import WIDTH, document, figure, number, svg, table, text
 
 # A person reads a few pages; the JSON has all.
 _MOST_OUTPUTS = 50
 _MOST_WEAK = 20
-_WIDTH, _HEIGHT, _BAR = 720, 120, 9
+_HEIGHT, _BAR = 120, 9
 _COLOURS = {"detected": "#2b6cb0", "interpolated": "#d69e2e", "ahead": "#38a169", "behind": "#805ad5"}
 _WORDS = {
     "detected": "detection",
@@ -23,15 +21,6 @@ _WORDS = {
     "ahead": "look-ahead",
     "behind": "look-behind",
 }
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#1a202c}
-table{border-collapse:collapse;margin:.7em 0}td,th{padding:.15em .8em .15em 0;text-align:right}
-td:first-child,th:first-child{text-align:left}th{border-bottom:1px solid #a0aec0;font-weight:600}
-svg{display:block;margin:.4em 0 1em}h2{margin-top:2em;overflow-wrap:anywhere}small{color:#4a5568}
-.key{display:inline-block;width:.8em;height:.8em;margin:0 .3em 0 1em}
-"""
-# Nothing may be loaded, whatever a file name contains.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def exposure_page(report: Mapping[str, Any], evaluation: Sequence[Any] = ()) -> str:
@@ -52,8 +41,8 @@ def exposure_page(report: Mapping[str, Any], evaluation: Sequence[Any] = ()) -> 
             _totals(report, told),
             _labelled(evaluation),
             _weakest(outputs),
-            _plot("Scores of all detections of tracks", _scores(told)),
-            _plot("Latency of frames, decode to encode", _latency(report["metrics"]["latency_ms"])),
+            figure("Scores of all detections of tracks", _scores(told)),
+            figure("Latency of frames, decode to encode", _latency(report["metrics"]["latency_ms"])),
             *(_output(one) for one in outputs[:_MOST_OUTPUTS]),
             _rest(len(outputs)),
         ]
@@ -64,21 +53,16 @@ def exposure_page(report: Mapping[str, Any], evaluation: Sequence[Any] = ()) -> 
             actual=repr(error),
             advice="Give the JSON that this version's `veilbox anonymize --report` and `veilbox evaluate --json` wrote",
         ) from error
-    title = f"veilbox: exposure of job {escape(str(report['job']))}"
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
+    return document(f"veilbox: exposure of job {report['job']}", parts)
 
 
 def _heading(report: Mapping[str, Any]) -> str:
     policy = report["policy"]
     keys = "".join(f'<span class="key" style="background:{_COLOURS[kind]}"></span>{_WORDS[kind]}' for kind in KINDS)
     return (
-        f"<h1>Exposure of job {_text(report['job'])}</h1><p>veilbox {_text(report['veilbox'])}, style "
-        f"{_text(policy['redaction']['style'])}, margin {_number(policy['redaction']['margin'])}, look-ahead "
-        f"{_number(policy['tracking']['lookahead'])} frames. This page says how those who were found were covered. It "
+        f"<h1>Exposure of job {text(report['job'])}</h1><p>veilbox {text(report['veilbox'])}, style "
+        f"{text(policy['redaction']['style'])}, margin {number(policy['redaction']['margin'])}, look-ahead "
+        f"{number(policy['tracking']['lookahead'])} frames. This page says how those who were found were covered. It "
         f"cannot say whom no detector found.</p><p>Covered by{keys}</p>"
     )
 
@@ -94,7 +78,7 @@ def _totals(report: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> str
         ("longest gap, frames", max((one["longest_gap"] for one in told), default=0)),
         (f"tracks shorter than {SHORT_FRAMES} frames", sum(one["short"] for one in told)),
     ]
-    return _table(("", ""), ((name, f"{int(number):,}") for name, number in rows))
+    return table(("", ""), ((name, f"{int(count):,}") for name, count in rows))
 
 
 def _labelled(evaluation: Sequence[Any]) -> str:
@@ -114,7 +98,7 @@ def _labelled(evaluation: Sequence[Any]) -> str:
     if not rows:
         return ""
     heads = ("policy", "class", "exposed in at least one frame", "95 % interval (Clopper-Pearson)", "such frames")
-    return f"<h2>On labelled data</h2>{_table(heads, rows)}"
+    return f"<h2>On labelled data</h2>{table(heads, rows)}"
 
 
 def _weakest(outputs: Sequence[Mapping[str, Any]]) -> str:
@@ -123,8 +107,8 @@ def _weakest(outputs: Sequence[Mapping[str, Any]]) -> str:
     rows = (
         (
             f"{track['label']} {track['track']}",
-            _number(track["best"]),
-            _number(track["weakest"]),
+            number(track["best"]),
+            number(track["weakest"]),
             f"{int(track['first'])} to {int(track['last'])}",
             *(str(int(track[kind])) for kind in KINDS),
             str(int(track["gaps"])),
@@ -133,7 +117,7 @@ def _weakest(outputs: Sequence[Mapping[str, Any]]) -> str:
         for track, path in weak[:_MOST_WEAK]
     )
     heads = ("track", "best score", "lowest", "frames", *(_WORDS[kind] for kind in KINDS), "gaps", "file")
-    return f"<h2>Weakest tracks</h2><small>Look at these first.</small>{_table(heads, rows)}"
+    return f"<h2>Weakest tracks</h2><small>Look at these first.</small>{table(heads, rows)}"
 
 
 def _scores(told: Sequence[Mapping[str, Any]]) -> str:
@@ -145,13 +129,13 @@ def _scores(told: Sequence[Mapping[str, Any]]) -> str:
 def _latency(latency: Mapping[str, Any]) -> str:
     parts = [(float(end), int(count)) for end, count in latency["histogram"]]
     ticks = [((place + 1) / len(parts), f"{end:.3g} ms") for place, (end, _) in enumerate(parts) if place % 4 == 0]
-    told = ", ".join(f"{name} {_number(latency[name])} ms" for name in ("p50", "p95", "p99"))
+    told = ", ".join(f"{name} {number(latency[name])} ms" for name in ("p50", "p95", "p99"))
     return _bars([(count,) for _, count in parts], (_COLOURS["behind"],), ticks) + f"<small>{told}</small>"
 
 
 def _output(one: Mapping[str, Any]) -> str:
     told = one["exposure"]
-    head = f"<h2>{_text(one['path'])}</h2><small>{int(one['frames']):,} frames, from {_text(one['source'])}</small>"
+    head = f"<h2>{text(one['path'])}</h2><small>{int(one['frames']):,} frames, from {text(one['source'])}</small>"
     if not told["bins"]:
         return head
     frames = int(told["bin_frames"]) * len(told["bins"])
@@ -159,29 +143,29 @@ def _output(one: Mapping[str, Any]) -> str:
     bins = [tuple(int(count) for count in one_bin) for one_bin in told["bins"]]
     timeline = _bars(bins, tuple(_COLOURS[kind] for kind in KINDS), ticks)
     words = f"Tracks covered over time, in parts of {int(told['bin_frames'])} frames"
-    return head + _plot(words, timeline) + _plot("Tracks, the longest covered", _tracks(told["drawn"], frames))
+    return head + figure(words, timeline) + figure("Tracks, the longest covered", _tracks(told["drawn"], frames))
 
 
 def _tracks(tracks: Sequence[Mapping[str, Any]], frames: int) -> str:
     """A bar for each track over the film's time, in its kinds' shares."""
     lines = []
     for row, track in enumerate(tracks):
-        left, whole = int(track["first"]) / frames * _WIDTH, (int(track["last"]) - int(track["first"]) + 1) / frames
+        left, whole = int(track["first"]) / frames * WIDTH, (int(track["last"]) - int(track["first"]) + 1) / frames
         counts = [int(track[kind]) for kind in KINDS]
-        name = _text(f"{track['label']} {track['track']}, best score {track['best']}, {track['gaps']} gaps")
+        name = text(f"{track['label']} {track['track']}, best score {track['best']}, {track['gaps']} gaps")
         lines.append(f"<g><title>{name}</title>")
         for kind, count in zip(KINDS, counts, strict=True):
-            width = whole * _WIDTH * count / max(sum(counts), 1)
+            width = whole * WIDTH * count / max(sum(counts), 1)
             lines.append(_rectangle(left, row * (_BAR + 2), width, _BAR, _COLOURS[kind]))
             left += width
         lines.append("</g>")
-    return _svg(len(tracks) * (_BAR + 2), "".join(lines))
+    return svg(len(tracks) * (_BAR + 2), "".join(lines))
 
 
 def _bars(parts: Sequence[Sequence[int]], colours: Sequence[str], ticks: Iterable[tuple[float, str]]) -> str:
     """Stacked bars from left to right, the highest filling the plot, with ticks below."""
     most = max((sum(part) for part in parts), default=0) or 1
-    step = _WIDTH / max(len(parts), 1)
+    step = WIDTH / max(len(parts), 1)
     drawn = []
     for place, part in enumerate(parts):
         base = float(_HEIGHT)
@@ -190,12 +174,12 @@ def _bars(parts: Sequence[Sequence[int]], colours: Sequence[str], ticks: Iterabl
             base -= height
             drawn.append(_rectangle(place * step, base, max(step - 0.5, 0.5), height, colour))
     words = "".join(
-        f'<text x="{min(max(x * _WIDTH, 12), _WIDTH - 16):.1f}" y="{_HEIGHT + 14}" font-size="11" '
-        f'text-anchor="middle">{escape(text)}</text>'
-        for x, text in ticks
+        f'<text x="{min(max(x * WIDTH, 12), WIDTH - 16):.1f}" y="{_HEIGHT + 14}" font-size="11" '
+        f'text-anchor="middle">{escape(tick)}</text>'
+        for x, tick in ticks
     )
     top = f'<text x="0" y="10" font-size="11">{most:,}</text>'
-    return _svg(_HEIGHT + 18, "".join(drawn) + words + top)
+    return svg(_HEIGHT + 18, "".join(drawn) + words + top)
 
 
 def _rectangle(x: float, y: float, width: float, height: float, colour: str) -> str:
@@ -204,28 +188,5 @@ def _rectangle(x: float, y: float, width: float, height: float, colour: str) -> 
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{colour}"/>'
 
 
-def _svg(height: int, inner: str) -> str:
-    return f'<svg role="img" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}">{inner}</svg>'
-
-
-def _plot(words: str, drawn: str) -> str:
-    return f"<figure><figcaption>{escape(words)}</figcaption>{drawn}</figure>"
-
-
 def _rest(count: int) -> str:
     return "" if count <= _MOST_OUTPUTS else f"<p>{count - _MOST_OUTPUTS} more outputs are in the report's JSON.</p>"
-
-
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = "".join(f"<th>{_text(one)}</th>" for one in heads)
-    body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _number(value: Any) -> str:
-    return f"{float(value):.4g}"
-
-
-def _text(value: Any) -> str:
-    """Escaped; control characters and undecodable bytes of file names are spelled out."""
-    return escape(printable(str(value)))
