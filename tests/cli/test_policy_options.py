@@ -10,6 +10,8 @@ import pytest
 
 from veilbox.cli import anonymize
 from veilbox.cli.policy_options import policy_from
+from veilbox.core.errors import UsageError
+from veilbox.core.metadata import MetadataField, Preset
 from veilbox.core.policy import Keep, Policy, Recall, Retention, Style, Verdict
 
 FILE = """
@@ -61,6 +63,12 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Callable[[Policy], object], object]] =
     "verdict": (("--on-residual", "fail"), lambda one: one.verification.residual, Verdict.FAIL),
     "source": (("--source", "delete"), lambda one: one.retention, Retention.DELETE),
     "deadline": (("--deadline", "7"), lambda one: one.deadline_s, 7.0),
+    "a preset": (("--metadata", "research"), lambda one: one.metadata, Preset.RESEARCH),
+    "fields by name": (
+        ("--metadata", "camera,colour-profile"),
+        lambda one: one.metadata_fields,
+        (MetadataField.COLOUR_PROFILE, MetadataField.CAMERA),
+    ),
     "encoder": (("--crf", "0", "--preset", "slow"), lambda one: (one.encoding.crf, one.encoding.preset), (0, "slow")),
 }
 
@@ -69,3 +77,17 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Callable[[Policy], object], object]] =
 def test_an_option_takes_the_place_of_the_files_word(what: str, file: str) -> None:
     words, value_of, expected = OPTIONS[what]
     assert value_of(spelled("--policy", file, *words)) == expected
+
+
+@pytest.mark.parametrize("words", ["gps", "camera,", "", "keep,camera"])
+def test_metadata_that_is_no_field(words: str) -> None:
+    with pytest.raises(UsageError, match="no such field of metadata"):
+        spelled("--metadata", words)
+
+
+@pytest.mark.parametrize(
+    ("said", "warned"),
+    [("none", False), ("research", False), ("exposure,lens", False), ("keep", True), ("position", True)],
+)
+def test_a_policy_that_keeps_what_reveals_warns(said: str, warned: bool) -> None:
+    assert spelled("--metadata", said).warnings == (("keeps-metadata",) if warned else ())

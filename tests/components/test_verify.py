@@ -23,6 +23,7 @@ from veilbox.components.session import Session
 from veilbox.core.control import Canaries, Configure, EdgeEnd, Finish, OpenOutput, Ready, Verified
 from veilbox.core.detections import Detections
 from veilbox.core.findings import Finding, FindingKind
+from veilbox.core.metadata import Metadata
 from veilbox.core.policy import Detection, Keep, Policy, Redaction, Shape, Style, Verdict
 from veilbox.core.regions import Regions
 from veilbox.core.stream import Kind, StreamInfo
@@ -144,6 +145,7 @@ class Staged:
             "rotation": 0,
             "frames": self.frames,
             "times": self.times,
+            "metadata": Metadata().word,
         }
         return OpenOutput(**fields | other)
 
@@ -268,6 +270,7 @@ class TestPlanted:
             ({"width": 322}, "another size than the source's"),
             ({"rotation": 90}, "another rotation than the source's"),
             ({"times": "sha256:00"}, "other times than the source's"),
+            ({"metadata": "sha256:00"}, "another metadata than the source's"),
             ({"kind": Kind.IMAGE}, "another kind than the source's"),
         ],
     )

@@ -18,8 +18,10 @@ from media_workshop import make, needs_ffmpeg, run
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
+from veilbox.core.metadata import MetadataField
 from veilbox.core.policy import Encoding
 from veilbox.core.stream import Kind, StreamInfo
+from veilbox.media.colour_profile import rebuilt_profile
 from veilbox.media.encoder import open_encoder
 from veilbox.media.source import AudioPacket, open_source
 from veilbox.media.structure import Allowed, examine
@@ -73,7 +75,7 @@ def exif() -> bytes:
 
 EXIF = exif()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>'
-ICC = bytes(36) + b"acsp" + bytes(88)
+ICC = rebuilt_profile(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), "RGB")
 
 
 def words() -> PngInfo:
@@ -187,8 +189,9 @@ def test_what_exiftool_adds_is_found(tmp_path: Path, arguments: tuple[str, ...],
 
 
 def test_a_colour_profile_passes_where_the_policy_allows_it() -> None:
-    assert flaws(saved("jpg", icc_profile=ICC), "jpg", Allowed(colour=True)) == []
-    assert flaws(saved("png", icc_profile=ICC), "png", Allowed(colour=True)) == []
+    allowed = Allowed(metadata=frozenset({MetadataField.COLOUR_PROFILE}))
+    assert flaws(saved("jpg", icc_profile=ICC), "jpg", allowed) == []
+    assert flaws(saved("png", icc_profile=ICC), "png", allowed) == []
 
 
 ENCODERS = [

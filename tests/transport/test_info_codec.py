@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from veilbox.core.errors import ProtocolError
 from veilbox.core.frame import PIXEL_FORMATS
+from veilbox.core.metadata import MOST_PROFILE, Metadata
 from veilbox.core.stream import AnalysisView, AudioInfo, Colour, Kind, StreamInfo
 from veilbox.transport.info import decode_info, encode_info
 from veilbox.transport.messages import MAX_INFO_BYTES, LocalProtocolError
@@ -36,6 +37,9 @@ PHOTO = StreamInfo(
     pixel_format="yuv444p",
     jpeg_quantization=(tuple(range(1, 65)), (65_535,) * 64),
     jpeg_subsampling=2,
+    metadata=Metadata(
+        tags=(("Make", "Café"), ("ExposureTime", (1, 125)), ("GPSLatitude", (52, 1, 31, 1, 49, 4))), profile="AAAA"
+    ),
 )
 VIEW = AnalysisView.fit(FILM, long_side=640, stride=32)
 
@@ -95,6 +99,22 @@ SPOILT: dict[str, tuple[tuple[str | int, ...], object, str]] = {
     "audio without time": (("stream", "audio", "time_base"), [1, 0], "audio time_base"),
     "extradata that is no base64": (("stream", "audio", "extradata"), "***", "base64"),
     "extradata beyond ASCII": (("stream", "audio", "extradata"), "é", "base64"),
+    "a tag without a name": (("stream", "metadata", "tags"), [["MakerNote", "x"]], "other tags"),
+    "a tag twice": (("stream", "metadata", "tags"), [["Make", "x"], ["Make", "x"]], "other tags"),
+    "tags out of order": (("stream", "metadata", "tags"), [["Model", "x"], ["Make", "x"]], "other tags"),
+    "a number as a text": (("stream", "metadata", "tags"), [["Make", [1]]], "another type"),
+    "a text of two lines": (("stream", "metadata", "tags"), [["Make", "x\ny"]], "another type"),
+    "a text that is too long": (("stream", "metadata", "tags"), [["Make", "x" * 201]], "another type"),
+    "a date that is none": (("stream", "metadata", "tags"), [["DateTimeOriginal", "yesterday"]], "another type"),
+    "one number of two": (("stream", "metadata", "tags"), [["ExposureTime", [1]]], "another type"),
+    "a share of nothing": (("stream", "metadata", "tags"), [["ExposureTime", [1, 0]]], "another type"),
+    "a number beyond its bits": (
+        ("stream", "metadata", "tags"),
+        [["GPSAltitudeRef", [256]]],
+        "another type",
+    ),
+    "a profile that is no base64": (("stream", "metadata", "profile"), "***", "base64"),
+    "a profile that is too large": (("stream", "metadata", "profile"), "AAAA" * (MOST_PROFILE // 3 + 1), "profile"),
     "an unknown field": (("stream", "name"), "holiday.mp4", "too many"),
     "a view without columns": (("view", "width"), 0, "analysis width"),
     "a huge view": (("view", "height"), 10_000, "analysis height"),

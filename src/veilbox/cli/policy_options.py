@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from veilbox.core.errors import UsageError
+from veilbox.core.metadata import Allowance, MetadataField, Preset
 from veilbox.core.policy import (
     MAX_CELLS,
     Keep,
@@ -103,6 +104,12 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--keep", action="append", choices=[*Keep], help="what may stay besides pixels; repeatable")
     group.add_argument(
+        "--metadata",
+        metavar="PRESET|FIELD,...",
+        help=f"what a picture may keep saying about itself: {', '.join(Preset)} (default: none), or fields by name: "
+        f"{', '.join(MetadataField)}; no thumbnail stays under any of them",
+    )
+    group.add_argument(
         "--log-names", action="store_const", const=True, help="let the audit log hold paths, not only keyed digests"
     )
     encoding = parser.add_argument_group("encoding, in FFmpeg's words")
@@ -191,6 +198,21 @@ def _kept(said: Sequence[str]) -> tuple[Keep, ...]:
     return tuple(map(Keep, _names(said)))
 
 
+def _metadata(said: str) -> Allowance:
+    if said in [*Preset]:
+        return Preset(said)
+    names = said.split(",")
+    unknown = [name for name in names if name not in [*MetadataField]]
+    if unknown:
+        raise UsageError(
+            "no such field of metadata",
+            where="--metadata",
+            expected=", ".join((*Preset, *MetadataField)),
+            actual=unknown[0],
+        )
+    return tuple(map(MetadataField, names))
+
+
 # Part and field of the policy, the option that spells it, and what makes the field's value of the option's.
 _SPELLED: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
     ("redaction", "style", "style", Style),
@@ -214,6 +236,7 @@ _SPELLED: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
     ("verification", "score", "residual_score", float),
     ("verification", "stride", "verify_stride", int),
     ("", "keep", "keep", _kept),
+    ("", "metadata", "metadata", _metadata),
     ("", "log_names", "log_names", bool),
     ("", "retention", "source", Retention),
     ("", "minimum_isolation", "isolation", _level),

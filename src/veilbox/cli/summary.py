@@ -24,6 +24,8 @@ def print_summary(report: Report) -> None:
         console.print(f"released  {printable(output.path)}", soft_wrap=True)
     if len(report.outputs) > _LISTED:
         console.print(f"released  … and {len(report.outputs) - _LISTED} more")
+    if "keeps-metadata" in report.warnings:
+        console.print("warning   the policy keeps metadata that can say where, when and by whom a picture was taken")
     for failure in report.failures:
         word = "withheld" if failure.quarantine else "failed"
         console.print(f"{word:<10}{failure.message}", soft_wrap=True)

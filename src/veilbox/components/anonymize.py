@@ -87,9 +87,10 @@ class Item:
 
     @property
     def announced(self) -> bytes:
-        """What export learns of the source: the fields that were parsed here, and audio only if the policy keeps it."""
+        """What export learns of the source: the fields that were parsed here, and of the rest what the policy keeps."""
         audio = self.info.audio if Keep.AUDIO in self.policy.keep else None
-        return encode_info(dataclasses.replace(self.info, audio=audio), self.view)
+        metadata = self.info.metadata.only(self.policy.metadata_fields)
+        return encode_info(dataclasses.replace(self.info, audio=audio, metadata=metadata), self.view)
 
     def receive(self, frame: FrameView) -> None:
         """Take in a frame; which of them the detectors see is the policy's word and not ingest's.

@@ -135,6 +135,7 @@ class _Export:
         info, _ = decode_info(start.info)
         if self._audio is None:
             info = dataclasses.replace(info, audio=None)  # also if somebody upstream announces some
+        info = dataclasses.replace(info, metadata=info.metadata.only(self._policy.metadata_fields))
         file = os.fdopen(fd, "w+b", buffering=0)
         try:
             encoder = open_encoder(file, opened.suffix, info, self._policy.encoding)

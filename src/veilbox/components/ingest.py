@@ -83,7 +83,12 @@ class _Ingest:
                 advice="Use Linux 5.12 or later, or take the write permission of others from the file",
             )
         keep_audio = self._audio is not None and Keep.AUDIO in self._policy.keep
-        return open_source(file, keep_audio=keep_audio, output_suffix=message.suffix)
+        return open_source(
+            file,
+            keep_audio=keep_audio,
+            output_suffix=message.suffix,
+            metadata=self._policy.metadata_fields,
+        )
 
     def _view(self, info: StreamInfo, message: OpenItem) -> AnalysisView:
         long_side = self._policy.detection.long_side(info.kind, info.width, info.height)
@@ -100,6 +105,7 @@ class _Ingest:
                 height=info.height,
                 frames=info.frames,
                 rotation=info.rotation,
+                metadata=info.metadata.word,
             )
         )
         if self._raw is not None:

@@ -22,6 +22,7 @@ from veilbox.components.session import Session
 from veilbox.core.control import Configure, OpenOutput, Ready, Verified
 from veilbox.core.errors import ImageError, InputError, IsolationError, ProtocolError
 from veilbox.core.findings import MOST_FINDINGS, Finding, FindingKind
+from veilbox.core.metadata import MetadataField
 from veilbox.core.policy import Keep, Policy
 from veilbox.core.regions import Regions
 from veilbox.core.stream import AnalysisView, Kind, StreamInfo
@@ -175,12 +176,13 @@ class _Look:
         self._looked_at = 0
         self._searched = 0
         self._side = 0
+        self._told: tuple[MetadataField, ...] = ()
 
     def run(self, file: BinaryIO) -> Verified:
         """Structure first, then every frame."""
         self._structure(file)
         try:
-            with open_source(file, keep_audio=Keep.AUDIO in self._policy.keep) as source:
+            with self._open(file) as source:
                 self._decode(source)
         except InputError as error:
             self._found(FindingKind.CONTENT, error.what)
@@ -193,22 +195,30 @@ class _Look:
             side=self._side,
             findings=tuple(findings[:MOST_FINDINGS]),
             omitted=max(0, len(findings) - MOST_FINDINGS),
+            metadata=self._told,
         )
 
     def _found(self, kind: FindingKind, what: str, where: str = "", count: int = 1) -> None:
         self._findings.append(Finding(kind=kind, what=what, where=where, count=count))
 
     def _structure(self, file: BinaryIO) -> None:
-        allowed = Allowed(audio=Keep.AUDIO in self._policy.keep)
+        policy = self._policy
+        allowed = Allowed(audio=Keep.AUDIO in policy.keep, metadata=frozenset(policy.metadata_fields))
         for flaw in examine(file, self._message.suffix, allowed):
             self._found(FindingKind.STRUCTURE, flaw.what, flaw.path, flaw.count)
 
+    def _open(self, file: BinaryIO) -> Source:
+        fields = self._policy.metadata_fields
+        return open_source(file, keep_audio=Keep.AUDIO in self._policy.keep, metadata=fields)
+
     def _decode(self, source: Source) -> None:
         info, told = source.info, self._message
+        self._told = info.metadata.fields(self._policy.metadata_fields)
         for what, actual, expected in (
             ("kind", info.kind, told.kind),
             ("size", (info.width, info.height), (told.width, told.height)),
             ("rotation", info.rotation, told.rotation),
+            ("metadata", info.metadata.word, told.metadata),
         ):
             if actual != expected:
                 self._found(FindingKind.CONTENT, f"another {what} than the source's")

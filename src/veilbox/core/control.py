@@ -13,6 +13,7 @@ from veilbox.core.exposure import Exposure
 from veilbox.core.findings import Finding
 from veilbox.core.isolation import Gate
 from veilbox.core.linking import LinkRate
+from veilbox.core.metadata import MetadataField
 from veilbox.core.policy import Policy
 from veilbox.core.stream import Kind
 
@@ -96,6 +97,7 @@ class OpenOutput:
         rotation: As in `StreamInfo`.
         frames: How many every witness passed on.
         times: When the frames show, as `core.timing` condenses it.
+        metadata: What it says about itself, as `core.metadata` condenses it.
     """
 
     item: int
@@ -106,6 +108,7 @@ class OpenOutput:
     rotation: int
     frames: int
     times: str
+    metadata: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,6 +207,7 @@ class ItemStarted:
     Attributes:
         first_sequence: Sequence number of the item's first frame; numbers run on from item to item.
         frames: Expected number of frames for the progress bar; 0 if unknown.
+        metadata: What the output has to say besides pixels, as `core.metadata` condenses it.
     """
 
     item: int
@@ -213,6 +217,7 @@ class ItemStarted:
     height: int
     frames: int
     rotation: int
+    metadata: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -262,6 +267,7 @@ class Verified:
         side: Longer side of the picture for the second look, pixels; 0 if none was searched.
         findings: What it found, at most `core.findings.MOST_FINDINGS`.
         omitted: Findings beyond these.
+        metadata: Fields that the output has.
     """
 
     item: int
@@ -271,6 +277,7 @@ class Verified:
     side: int
     findings: tuple[Finding, ...]
     omitted: int = 0
+    metadata: tuple[MetadataField, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from veilbox.core.errors import UsageError
+from veilbox.core.metadata import REVEALING, Allowance, MetadataField, Preset, fields_of
 from veilbox.core.stream import Kind
 
 # McPherson et al. 2016 and Revelio 2025 re-identify blurred faces from a few dozen independent cells; eight across
@@ -242,6 +243,7 @@ class Policy:
     """Everything a job decides besides its files.
 
     Attributes:
+        metadata: A preset, or the fields by name, that a file may keep besides its pixels.
         minimum_isolation: The level that every component must measure before the first frame; None (`auto`)
             accepts the strongest walls that the machine offers and reports them.
         deadline_s: Seconds without a sign of life after which a component counts as hung; while it starts it has at
@@ -255,6 +257,7 @@ class Policy:
     tracking: Tracking = Tracking()
     encoding: Encoding = Encoding()
     keep: tuple[Keep, ...] = ()
+    metadata: Allowance = Preset.NONE
     verification: Verification = Verification()
     minimum_isolation: int | None = None
     deadline_s: float = 30.0
@@ -273,3 +276,13 @@ class Policy:
                 expected="auto or 0 to 6",
                 actual=str(self.minimum_isolation),
             )
+
+    @property
+    def metadata_fields(self) -> tuple[MetadataField, ...]:
+        """What a file may keep besides its pixels, each by name."""
+        return fields_of(self.metadata)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Codes of what it lets happen and a reader of report and log must know."""
+        return ("keeps-metadata",) if REVEALING.intersection(self.metadata_fields) else ()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
 from veilbox.core.errors import SourceUnsupported
 from veilbox.core.frame import FrameLayout
+from veilbox.core.metadata import Metadata
 
 
 class Kind(StrEnum):
@@ -64,6 +65,7 @@ class StreamInfo:
             the same tables keeps the loss outside the boxes near rounding.
         jpeg_subsampling: The JPEG source's chroma subsampling in Pillow's numbers; -1 if not a JPEG.
         lossless: Whether the picture's own compression lost nothing, so that its output must lose nothing either.
+        metadata: What the policy lets stay of what the source says about itself.
     """
 
     kind: Kind
@@ -80,6 +82,7 @@ class StreamInfo:
     jpeg_quantization: tuple[tuple[int, ...], ...] = ()
     jpeg_subsampling: int = -1
     lossless: bool = False
+    metadata: Metadata = field(default_factory=Metadata)
 
     def __post_init__(self) -> None:
         if self.time_base[0] <= 0 or self.time_base[1] <= 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from veilbox.core.errors import UsageError
+from veilbox.core.metadata import TAGS, Directory, MetadataField
 from veilbox.core.stream import Kind
 
 
@@ -114,6 +115,20 @@ AUDIO_CODECS: frozenset[str] = frozenset().union(*(fmt.audio for fmt in FILM_FOR
 def is_handled(suffix: str) -> bool:
     """Whether files of a lower-case suffix without dot are pictures or films that veilbox writes."""
     return suffix in FILM_SUFFIXES or suffix in IMAGE_SUFFIXES
+
+
+def holds(suffix: str, field: MetadataField) -> bool:
+    """Whether files of a suffix can hold a field of metadata.
+
+    Films and BMP hold none, TIFF what needs no list of its own; a suffix that is not known rules out nothing.
+    """
+    if suffix in FILM_SUFFIXES or suffix == "bmp":
+        return False
+    if suffix not in ("tif", "tiff"):
+        return True
+    return all(tag.directory is Directory.PICTURE for tag in TAGS.values() if tag.field is field) and (
+        field is not MetadataField.CAPTURE_HOUR
+    )
 
 
 def kind_of_suffix(suffix: str) -> Kind:

@@ -1,17 +1,23 @@
-"""Single pictures, encoded with Pillow, without a word of metadata."""
+"""Single pictures, encoded with Pillow, with no metadata but the typed values that were announced."""
 
 from __future__ import annotations
 
+import base64
 import errno
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffTags import ASCII
 
 from veilbox.core.errors import OutputError, UsageError
+from veilbox.core.metadata import TAGS, Metadata
 from veilbox.core.policy import Encoding
 from veilbox.core.stream import StreamInfo
+from veilbox.media.colour_profile import rebuilt_profile
+from veilbox.media.exif import exif_block
 from veilbox.media.image_source import MODES
 from veilbox.media.picture import AudioPacket
 
@@ -72,7 +78,8 @@ class ImageEncoder:
         self._written = True
         image = _image(buffer, self._info)
         try:
-            image.save(self._file, self._format, **_options(self._format, self._info))
+            options = _options(self._format, self._info) | _told(self._format, self._info)
+            image.save(self._file, self._format, **options)
             self._file.flush()
         except OSError as error:
             raise output_error(error) from error
@@ -128,6 +135,32 @@ def _options(format_name: str, info: StreamInfo) -> dict[str, Any]:
     if format_name == "TIFF":
         return {"compression": "tiff_lzw"}
     return {}
+
+
+def _told(format_name: str, info: StreamInfo) -> dict[str, Any]:
+    """Pillow's options for what the file says about itself."""
+    space = "RGB" if info.layout.format.rgb else "GRAY"
+    profile = rebuilt_profile(base64.b64decode(info.metadata.profile), space)
+    told: dict[str, Any] = {"icc_profile": profile} if profile else {}
+    return told | _told_tags(format_name, info.metadata)
+
+
+def _told_tags(format_name: str, metadata: Metadata) -> dict[str, Any]:
+    if not metadata.tags:
+        return {}
+    if format_name == "TIFF":
+        return {"tiffinfo": _texts(metadata)}
+    return {"exif": b"Exif\0\0" + exif_block(dict(metadata.tags))}
+
+
+def _texts(metadata: Metadata) -> ImageFileDirectory_v2:
+    """TIFF's own tags; as bytes, because Pillow makes question marks of letters beyond ASCII."""
+    directory = ImageFileDirectory_v2()
+    for name, value in metadata.tags:
+        number = TAGS[name].number
+        directory.tagtype[number] = ASCII
+        directory[number] = str(value).encode()
+    return directory
 
 
 def _jpeg_options(info: StreamInfo) -> dict[str, Any]:

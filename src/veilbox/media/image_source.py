@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -15,8 +16,11 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from veilbox.core.errors import SourceCorrupt, SourceUnsupported
-from veilbox.core.frame import FrameLayout
+from veilbox.core.frame import PIXEL_FORMATS, FrameLayout
+from veilbox.core.metadata import Metadata, MetadataField
 from veilbox.core.stream import AnalysisView, Colour, Kind, StreamInfo
+from veilbox.media.colour_profile import rebuilt_profile
+from veilbox.media.exif import values_of
 from veilbox.media.planes import slot_planes
 from veilbox.media.sniff import Family
 
@@ -51,6 +55,8 @@ _FORMATS: dict[str, tuple[str, str]] = {
 MODES: dict[str, str] = {"gray": "L", "ya8": "LA", "gray16le": "I;16", "rgb24": "RGB", "rgba": "RGBA"}
 
 _LOSSLESS = frozenset({Family.PNG, Family.BMP, Family.TIFF})
+# Modes whose samples become RGB: their profiles are about other samples.
+_CONVERTED = frozenset({"CMYK", "LAB", "YCbCr"})
 _ORIENTATION = 0x0112  # Exif 2.32, table 4
 _TRANSPOSED = frozenset({5, 6, 7, 8})
 _FULL_RANGE = 2
@@ -62,20 +68,21 @@ class ImageSource:
     Args:
         file: As in `open_source`.
         family: What it is.
+        metadata: Fields of which it tells the values.
 
     Raises:
         SourceUnsupported: Several pictures in one file, too many pixels, or samples that no ring format holds.
         SourceCorrupt: The header is broken.
     """
 
-    def __init__(self, file: BinaryIO, family: Family) -> None:
+    def __init__(self, file: BinaryIO, family: Family, *, metadata: Collection[MetadataField] = ()) -> None:
         self._image = _open_image(file, family)
         _check_single(self._image, family)
         self._format = _ring_format(self._image, family)
         _ = FrameLayout(self._image.width, self._image.height, self._format)  # before any pixel is decoded
         # Pillow turns a TIFF file's picture itself when it is loaded, and gives the turned size from the start.
         self._orientation = 1 if family is Family.TIFF else _orientation(self._image)
-        self._info = self._describe(family, file)
+        self._info = self._describe(family, file, metadata)
 
     @property
     def info(self) -> StreamInfo:
@@ -110,7 +117,7 @@ class ImageSource:
     ) -> None:
         self.close()
 
-    def _describe(self, family: Family, file: BinaryIO) -> StreamInfo:
+    def _describe(self, family: Family, file: BinaryIO, metadata: Collection[MetadataField]) -> StreamInfo:
         width, height = self._image.size
         turned = self._orientation in _TRANSPOSED
         return StreamInfo(
@@ -123,6 +130,7 @@ class ImageSource:
             jpeg_quantization=_quantization(self._image, transposed=turned),
             jpeg_subsampling=_subsampling(self._image, transposed=turned),
             lossless=family in _LOSSLESS or (family is Family.WEBP and _is_lossless_webp(file)),
+            metadata=_metadata(self._image, self._format).only(metadata) if metadata else Metadata(),
         )
 
 
@@ -217,6 +225,24 @@ def _orientation(image: Image.Image) -> int:
             return int(image.getexif().get(_ORIENTATION, 1))
     except _DECODE_ERRORS:
         return 1  # unreadable metadata is dropped, as all of it is
+
+
+def _metadata(image: Image.Image, pixel_format: str) -> Metadata:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tags = values_of(image.getexif())
+    except _DECODE_ERRORS:
+        tags = ()
+    return Metadata(tags=tags, profile=base64.b64encode(_profile(image, pixel_format)).decode())
+
+
+def _profile(image: Image.Image, pixel_format: str) -> bytes:
+    """The profile, where samples stay in the space that it is about."""
+    told = image.info.get("icc_profile")
+    if not isinstance(told, bytes) or image.mode in _CONVERTED:
+        return b""
+    return rebuilt_profile(told, "RGB" if PIXEL_FORMATS[pixel_format].rgb else "GRAY")
 
 
 def _upright(image: Image.Image, pixel_format: str, orientation: int) -> Image.Image:

@@ -116,6 +116,7 @@ def run_plan(
             kernel=os.uname().release,
             policy=job.policy,
             audit=None,
+            warnings=job.policy.warnings,
         )
         failures = tuple(zip(run.failed_items, run.failures, strict=True))
         reference = trail.end(run.outputs, failures, report_digest_json(report))

@@ -143,7 +143,7 @@ class AuditTrail:
                 classes=policy.detection.classes,
                 threshold=policy.detection.threshold,
                 style=policy.redaction.style,
-                kept=tuple(policy.keep),
+                kept=(*policy.keep, *policy.metadata_fields),
                 names=policy.log_names,
                 sources=None if policy.retention is Retention.KEEP else policy.retention,
             ),
@@ -154,6 +154,7 @@ class AuditTrail:
                 runtime=runtime,
                 kernel=kernel,
             ),
+            *(Notice(job=self._job_id, time=now["time"], code=code) for code in policy.warnings),
         ]
 
     def deleted(self, what: str, digest: str, *, item: int | None = None, of: str | None = None) -> None:

@@ -305,6 +305,7 @@ def _opening(number: int, opened: _Open, started: ItemStarted, frames: int) -> O
         rotation=started.rotation,
         frames=frames,
         times=opened.done["ingest"].times,
+        metadata=started.metadata,
     )
 
 

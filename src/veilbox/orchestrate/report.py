@@ -15,6 +15,7 @@ from veilbox.core.errors import VeilboxError
 from veilbox.core.exposure import Exposure
 from veilbox.core.findings import Finding
 from veilbox.core.isolation import Gate, Measured
+from veilbox.core.metadata import MetadataField
 from veilbox.core.policy import Policy, Verdict
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.launcher import Root
@@ -35,6 +36,7 @@ class Checked:
         side: Longer side of the picture that it searched, pixels.
         findings: What was found; empty if nothing was.
         omitted: Findings beyond these.
+        metadata: Fields besides pixels that the output has, of those that the policy lets stay.
     """
 
     verdict: Verdict
@@ -44,6 +46,7 @@ class Checked:
     side: int
     findings: tuple[Finding, ...]
     omitted: int
+    metadata: tuple[MetadataField, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -267,7 +270,11 @@ class AuditReference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """One run."""
+    """One run.
+
+    Attributes:
+        warnings: Codes of what the policy lets happen and a reader must know; `keeps-metadata`.
+    """
 
     veilbox: str
     job: str
@@ -282,6 +289,7 @@ class Report:
     kernel: str
     policy: Policy
     audit: AuditReference | None
+    warnings: tuple[str, ...] = ()
     schema_version: int = field(default=SCHEMA_VERSION)
 
 

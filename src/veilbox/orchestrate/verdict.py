@@ -28,6 +28,7 @@ def judged(verified: Verified, rules: Verification) -> Checked:
         side=verified.side,
         findings=verified.findings,
         omitted=verified.omitted,
+        metadata=verified.metadata,
     )
 
 

@@ -11,6 +11,7 @@ import binascii
 from dataclasses import dataclass
 
 from veilbox.core.errors import ProtocolError
+from veilbox.core.metadata import MOST_PROFILE, TAGS, Metadata
 from veilbox.core.stream import AnalysisView, AudioInfo, StreamInfo
 from veilbox.transport.bounds import inside
 from veilbox.transport.messages import MAX_INFO_BYTES, LocalProtocolError
@@ -76,6 +77,7 @@ def _check_stream(info: StreamInfo) -> None:
     for code in (colour.range, colour.primaries, colour.transfer, colour.matrix, colour.chroma_location):
         inside("colour code point", code, 0, _MAX_CODE_POINT)
     _check_jpeg(info)
+    _check_metadata(info.metadata)
     if info.audio is not None:
         _check_audio(info.audio)
 
@@ -87,6 +89,20 @@ def _check_jpeg(info: StreamInfo) -> None:
         for value in table:
             inside("quantization value", value, 1, _JPEG_VALUE)
     inside("jpeg_subsampling", info.jpeg_subsampling, -1, 2)
+
+
+def _check_metadata(metadata: Metadata) -> None:
+    names = [name for name, _ in metadata.tags]
+    if names != [name for name in TAGS if name in names]:
+        raise ProtocolError("metadata of other tags", expected="known ones, each once, in order")
+    for name, value in metadata.tags:
+        if not TAGS[name].takes(value):
+            raise ProtocolError("metadata of another type", where=name, expected=TAGS[name].kind)
+    try:
+        size = len(base64.b64decode(metadata.profile, validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise ProtocolError("colour profile is no base64", actual=str(error)) from error
+    inside("bytes of a colour profile", size, 0, MOST_PROFILE)
 
 
 def _check_audio(audio: AudioInfo) -> None:

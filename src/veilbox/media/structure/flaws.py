@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from veilbox.core.metadata import MetadataField
+
 # Different flaws that are kept apart; the rest is one more, which says so.
 _MOST = 500
 # Parts that a parser looks at before it gives up. A film of a day has five million frames.
@@ -31,11 +33,21 @@ class Allowed:
 
     Attributes:
         audio: A track of sound.
-        colour: A picture's colour profile.
+        metadata: What a picture says about itself, by name.
     """
 
     audio: bool = False
-    colour: bool = False
+    metadata: frozenset[MetadataField] = frozenset()
+
+    @property
+    def profile(self) -> bool:
+        """Whether a colour profile may be there."""
+        return MetadataField.COLOUR_PROFILE in self.metadata
+
+    @property
+    def exif(self) -> bool:
+        """Whether an EXIF block may be there."""
+        return bool(self.metadata - {MetadataField.COLOUR_PROFILE})
 
 
 @dataclass(frozen=True, slots=True)

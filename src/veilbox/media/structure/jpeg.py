@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from veilbox.media.structure.flaws import Allowed, Flaws, Unreadable
+from veilbox.media.structure.told import check_exif, check_profile
 from veilbox.media.structure.window import Window
 
-_SOI, _EOI, _SOS, _COM, _APP0, _APP2 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE2
+_SOI, _EOI, _SOS, _COM, _APP0, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2
 # DQT, DHT, DRI, and the frame headers of baseline, extended and progressive Huffman coding.
 _PLAIN = frozenset({0xDB, 0xC4, 0xDD, 0xC0, 0xC1, 0xC2})
-_ICC = b"ICC_PROFILE\0"
+# A profile in one part of one (ICC.1:2022, B.4), and an EXIF block (Exif 2.32, 4.7.2).
+_ICC, _EXIF = b"ICC_PROFILE\0\1\1", b"Exif\0\0"
 # T.871, 10.1: identifier, version, units, densities, and a thumbnail of no columns and no rows.
 _JFIF_LENGTH = 14
 _SCAN_READ = 1 << 16
@@ -43,11 +45,21 @@ def _segment(file: Window, at: int, marker: int, allowed: Allowed, flaws: Flaws)
     body = file.part(at + 2, length - 2, _name(marker))
     if marker == _APP0:
         _check_jfif(body, flaws)
-    elif marker == _APP2 and allowed.colour and body.read(0, min(len(body), len(_ICC))) == _ICC:
-        pass
+    elif marker == _APP2 and _begins(body, _ICC):
+        check_profile(_behind(body, _ICC), allowed, flaws)
+    elif marker == _APP1 and _begins(body, _EXIF):
+        check_exif(_behind(body, _EXIF), allowed, flaws)
     elif marker not in _PLAIN and marker != _SOS:
         flaws.add(body.path, "not allowed")
     return at + length
+
+
+def _begins(body: Window, mark: bytes) -> bool:
+    return len(body) >= len(mark) and body.read(0, len(mark)) == mark
+
+
+def _behind(body: Window, mark: bytes) -> Window:
+    return Window(body.file, body.start + len(mark), body.end, body.path)
 
 
 def _check_jfif(body: Window, flaws: Flaws) -> None:

@@ -6,19 +6,18 @@ import zlib
 
 from veilbox.core.frame import MAX_PIXELS
 from veilbox.media.structure.flaws import Allowed, Flaws, Unreadable, named
+from veilbox.media.structure.told import check_exif, check_packed_profile
 from veilbox.media.structure.window import Window
 
 _SIGNATURE = 8
 _READ = 1 << 20
 _PLAIN = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-_COLOUR = frozenset({b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
 # Four components of 16 bits, and a filter byte a row.
 _MOST_BYTES = MAX_PIXELS * 9
 
 
 def examine_png(file: Window, allowed: Allowed, flaws: Flaws) -> None:
     """Every chunk, the end of the pixels' zlib stream, and nothing behind the last chunk."""
-    permitted = _PLAIN | (_COLOUR if allowed.colour else frozenset())
     at, stream = _SIGNATURE, _Pixels(flaws)
     while True:
         head = file.read(at, 8)
@@ -26,14 +25,24 @@ def examine_png(file: Window, allowed: Allowed, flaws: Flaws) -> None:
         flaws.part("chunk")
         body = file.part(at + 8, length, named(kind))
         file.part(at + 8 + length, 4, named(kind))  # its checksum
-        flaws.unless(kind in permitted, body.path, "not allowed")
         if kind == b"IDAT":
             stream.feed(body)
+        else:
+            _check(kind, body, allowed, flaws)
         at += length + 12
         if kind == b"IEND":
             break
     stream.finish()
     flaws.unless(at == len(file), "after IEND", "trailing bytes")
+
+
+def _check(kind: bytes, body: Window, allowed: Allowed, flaws: Flaws) -> None:
+    if kind == b"iCCP":
+        check_packed_profile(body, allowed, flaws)
+    elif kind == b"eXIf":
+        check_exif(body, allowed, flaws)
+    else:
+        flaws.unless(kind in _PLAIN, body.path, "not allowed")
 
 
 class _Pixels:

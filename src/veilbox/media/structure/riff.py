@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from veilbox.media.structure.bitstream import Coding, check_packet
 from veilbox.media.structure.flaws import Allowed, Flaws, named
+from veilbox.media.structure.told import check_exif, check_profile
 from veilbox.media.structure.window import Window
 
 _WEBP = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH"})
-# VP8X flags: only these bits may be set: 0x10 is opacity, 0x20 a colour profile.
-_ALPHA, _PROFILE = 0x10, 0x20
+# VP8X flags: only these bits may be set.
+_ALPHA, _PROFILE, _EXIF = 0x10, 0x20, 0x08
 # What FFmpeg leaves free for an index that a long film needs, besides zeros.
 _INDEX_ROOM = 4, 16
 _CODINGS = {b"H264": Coding.H264_ANNEX_B, b"FMP4": Coding.MPEG4}
@@ -52,12 +53,15 @@ def examine_webp(file: Window, allowed: Allowed, flaws: Flaws) -> None:
     for number, riff in enumerate(_riffs(file, b"WEBP", b"", flaws)):
         flaws.unless(number == 0, "RIFF", "not allowed")
         for kind, body in _chunks(riff, 4, flaws):
-            if kind == b"ICCP" and allowed.colour:
-                continue
-            flaws.unless(kind in _WEBP, body.path, "not allowed")
+            if kind == b"ICCP":
+                check_profile(body, allowed, flaws)
+            elif kind == b"EXIF":
+                check_exif(body, allowed, flaws)
+            else:
+                flaws.unless(kind in _WEBP, body.path, "not allowed")
             if kind == b"VP8X":
-                flags = body.read(0, 10)[0]
-                flaws.unless(flags & ~(_ALPHA | (_PROFILE if allowed.colour else 0)) == 0, body.path, "flags")
+                permitted = _ALPHA | _PROFILE * allowed.profile | _EXIF * allowed.exif
+                flaws.unless(body.read(0, 10)[0] & ~permitted == 0, body.path, "flags")
 
 
 def examine_avi(file: Window, allowed: Allowed, flaws: Flaws) -> None:
