@@ -63,6 +63,13 @@ def test_the_page_needs_nothing_else() -> None:
     require_nothing_else(exposure_page(report("a.mp4")))
 
 
+def test_low_latency_is_told() -> None:
+    told = report("a.mp4")
+    assert "look-ahead 12 frames" in exposure_page(told)
+    told["policy"]["tracking"]["low_latency"] = True
+    assert "look-ahead none, for low latency" in exposure_page(told)
+
+
 def test_a_file_s_name_stays_a_name() -> None:
     told = exposure()
     told["weakest"][0]["label"] = HOSTILE

@@ -56,6 +56,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Callable[[Policy], object], object]] =
     "a list begins anew": (("--hide", "face", "--hide", "face"), lambda one: one.detection.classes, ("face",)),
     "models": (("--model", "a", "--model", "b"), lambda one: one.detection.models, ("a", "b")),
     "style": (("--style", "blur"), lambda one: one.redaction.style, Style.BLUR),
+    "low latency": (("--low-latency",), lambda one: (one.tracking.low_latency, one.tracking.waiting), (True, 0)),
     "zero is a word": (("--margin", "0"), lambda one: one.redaction.margin, 0.0),
     "auto is a word": (("--isolation", "auto"), lambda one: one.minimum_isolation, None),
     "level": (("--isolation", "2"), lambda one: one.minimum_isolation, 2),

@@ -66,3 +66,5 @@ def test_a_frame_that_escapes_detection_ends_the_job(stride: int, flags: list[bo
 @pytest.mark.parametrize(("slots", "expected"), [(2, 0), (3, 1), (16, 12), (1, 0)])
 def test_look_ahead_fits_the_ring(slots: int, expected: int) -> None:
     assert bounded(Tracking(lookahead=12), slots).lookahead == expected
+    low = bounded(Tracking(lookahead=12, low_latency=True), slots)
+    assert (low.lookahead, low.low_latency) == (0, True)

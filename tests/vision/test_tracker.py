@@ -22,7 +22,13 @@ Row = tuple[Box, float, int]
 WIDTH, HEIGHT = 640, 360
 THRESHOLD = 0.5
 
-TRACKINGS = st.builds(Tracking, lookahead=st.integers(0, 12), bridge=st.integers(0, 12), extend=st.integers(0, 8))
+TRACKINGS = st.builds(
+    Tracking,
+    lookahead=st.integers(0, 12),
+    bridge=st.integers(0, 12),
+    extend=st.integers(0, 8),
+    low_latency=st.booleans(),
+)
 
 
 def detections(*rows: Row) -> Detections:
@@ -46,7 +52,7 @@ def run(
     for number, found in enumerate(frames):
         tracker.push(first + number, found)
         left += list(tracker.ready())
-        assert len(left) == max(0, number + 1 - tracking.lookahead)
+        assert len(left) == max(0, number + 1 - tracking.waiting)
     left += list(tracker.flush())
     assert [sequence for sequence, _ in left] == list(range(first, first + len(frames)))
     return [regions for _, regions in left]
@@ -367,3 +373,21 @@ def test_a_weak_double_of_a_face_that_stays_is_not_believed() -> None:
     still, double = (100.0, 100.0, 140.0, 140.0), (110.0, 110.0, 150.0, 150.0)
     frames = [detections((still, 0.9, 0), (double, 0.2, 0)) for _ in range(8)]
     assert [len(regions) for regions in run(frames, Tracking())] == [1] * 8
+
+
+@given(FRAMES, st.integers(0, 8), st.integers(0, 12))
+def test_low_latency_covers_all_that_waiting_for_nothing_covers_and_a_margin_more(
+    frames: list[Detections | None], extend: int, bridge: int
+) -> None:
+    plain = run(frames, Tracking(lookahead=0, bridge=bridge, extend=extend))
+    live = run(frames, Tracking(lookahead=12, bridge=bridge, extend=extend, low_latency=True))
+    for less, more in zip(plain, live, strict=True):
+        for box in less.boxes.tolist():
+            across, down = 0.1 * (box[2] - box[0]), 0.1 * (box[3] - box[1])
+            assert covered((box[0] - across, box[1] - down, box[2] + across, box[3] + down), more, slack=0.01)
+
+
+def test_with_low_latency_a_lost_track_is_covered_as_long_as_a_gap_could_last() -> None:
+    frames = [face((100, 100, 140, 140)), *[detections()] * 20]
+    shown = run(frames, Tracking(bridge=12, extend=6, low_latency=True))
+    assert [len(regions) for regions in shown] == [1] * 13 + [0] * 8

@@ -23,7 +23,7 @@ from veilbox.core.policy import (
 )
 
 # Classes that the built-in models know.
-CLASSES = ("face", "plate")
+CLASSES = ("face", "plate", "person", "bicycle", "car", "motorcycle", "bus", "truck", "tv", "laptop", "cell phone")
 
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +99,12 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
         "--feather", type=float, metavar="SHARE", help="soft border around it, as a share of the box (default: 0)"
     )
     group.add_argument("--lookahead", type=int, metavar="FRAMES", help="frames to wait for what follows (default: 12)")
+    group.add_argument(
+        "--low-latency",
+        action="store_const",
+        const=True,
+        help="no frame waits for what follows: larger margins make up for it, gaps before a first detection stay open",
+    )
     group.add_argument(
         "--stride", type=int, metavar="FRAMES", help="frames from one detection to the next (default: 1)"
     )
@@ -228,6 +234,7 @@ _SPELLED: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
     ("detection", "image_side", "image_side", int),
     ("detection", "stride", "stride", int),
     ("tracking", "lookahead", "lookahead", int),
+    ("tracking", "low_latency", "low_latency", bool),
     ("encoding", "encoder", "encoder", str),
     ("encoding", "preset", "preset", str),
     ("encoding", "crf", "crf", int),

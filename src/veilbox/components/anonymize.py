@@ -124,8 +124,7 @@ _GREYS = frozenset({"gray16le", "ya8"})
 
 def bounded(tracking: Tracking, slots: int) -> Tracking:
     """The policy's tracking with its look-ahead cut to what a ring of `slots` slots can hold."""
-    lookahead = max(0, min(tracking.lookahead, slots - _FREE_SLOTS))
-    return Tracking(lookahead=lookahead, bridge=tracking.bridge, extend=tracking.extend)
+    return dataclasses.replace(tracking, lookahead=max(0, min(tracking.waiting, slots - _FREE_SLOTS)))
 
 
 class _Anonymize:

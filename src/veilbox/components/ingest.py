@@ -109,7 +109,7 @@ class _Ingest:
             )
         )
         if self._raw is not None:
-            wanted = self._policy.tracking.lookahead + _RAW_SLACK if info.kind is Kind.FILM else 2
+            wanted = self._policy.tracking.waiting + _RAW_SLACK if info.kind is Kind.FILM else 2
             self._raw.start(item, announced, info.layout.nbytes, wanted_slots=wanted)
         if self._analysis is not None:
             self._analysis.start(item, announced, view.width * view.height * 3, wanted_slots=_ANALYSIS_SLOTS)

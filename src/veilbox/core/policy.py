@@ -188,17 +188,30 @@ class Tracking:
         lookahead: Frames that wait in the ring until what follows them is known.
         bridge: The longest gap, in frames, that is filled between two detections of one track.
         extend: Frames covered before a track's first and after its last detection.
+        low_latency: No frame waits, whatever `lookahead` says. What cannot be corrected afterwards is covered with
+            larger margins, and a track that is lost stays covered for as long as a gap could last.
     """
 
     lookahead: int = 12
     bridge: int = 12
     extend: int = 6
+    low_latency: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.lookahead <= 60:
             raise UsageError(
                 "out of bounds", where="--lookahead", expected="0 to 60 frames", actual=str(self.lookahead)
             )
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait until what follows them is known."""
+        return 0 if self.low_latency else self.lookahead
+
+    @property
+    def after(self) -> int:
+        """Frames covered after a track's last detection; only later ones could tell that it is over."""
+        return max(self.extend, self.bridge) if self.low_latency else self.extend
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

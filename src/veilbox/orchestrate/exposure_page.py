@@ -62,9 +62,13 @@ def _heading(report: Mapping[str, Any]) -> str:
     return (
         f"<h1>Exposure of job {text(report['job'])}</h1><p>veilbox {text(report['veilbox'])}, style "
         f"{text(policy['redaction']['style'])}, margin {number(policy['redaction']['margin'])}, look-ahead "
-        f"{number(policy['tracking']['lookahead'])} frames. This page says how those who were found were covered. It "
+        f"{_lookahead(policy['tracking'])}. This page says how those who were found were covered. It "
         f"cannot say whom no detector found.</p><p>Covered by{keys}</p>"
     )
+
+
+def _lookahead(tracking: Mapping[str, Any]) -> str:
+    return "none, for low latency" if tracking["low_latency"] else f"{number(tracking['lookahead'])} frames"
 
 
 def _totals(report: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> str:

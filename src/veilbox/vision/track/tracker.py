@@ -28,7 +28,8 @@ _ALL_STRONG: Mapping[int, float] = MappingProxyType({})
 class Tracker:
     """Follows detections through one film and says what to hide in each frame.
 
-    A frame waits until `lookahead` later frames are known, so that what is found then also covers it. The rules:
+    A frame waits until `lookahead` later frames are known, so that what is found then also covers it; with low latency
+    none does, and margins are larger. The rules:
     every strong detection is covered in its frame; a gap of at most `bridge` frames between two detections of one
     track is filled along the straight way between them; `extend` frames before the first and after the last
     detection are covered too, and so are frames that nobody analysed up to the next one that somebody did. A weak
@@ -93,7 +94,7 @@ class Tracker:
 
     def ready(self) -> Iterator[tuple[int, Regions]]:
         """Frames whose look-ahead is known, in order, each once."""
-        while len(self._waiting) > self._tracking.lookahead:
+        while len(self._waiting) > self._tracking.waiting:
             yield self._release()
 
     def flush(self) -> Iterator[tuple[int, Regions]]:

@@ -19,6 +19,10 @@ _EXTENSION_GROWTH = 0.03
 _LARGEST_GROWTH = 0.5
 # The same for an interpolated box and the nearer detection; motion between two looks is known to bend less.
 _INTERPOLATION_GROWTH = 0.02
+# With low latency nothing corrects a box afterwards. Every box grows by this share of its sides on each side, and
+# extended ones faster by this factor: the way that interpolation would have found may have bent.
+_LIVE_GROWTH = 0.1
+_LIVE_FACTOR = 2.0
 # Weight of the newest step in a track's velocity: a detector's boxes tremble by a pixel or two from frame to frame.
 _NEWEST_STEP = 0.5
 
@@ -123,6 +127,10 @@ class Trail:
             Nothing, one box, or, where a gap was closed by nearness alone, also what each end of the gap would
             cover by itself: two strangers may have been taken for one.
         """
+        for box, origin in self._covers(moment, tracking):
+            yield (_grown(box, _LIVE_GROWTH) if tracking.low_latency else box), origin
+
+    def _covers(self, moment: Moment, tracking: Tracking) -> Iterator[tuple[Box, Origin]]:
         before, after = self._around(moment.sequence)
         if before is not None and before.moment.sequence == moment.sequence:
             yield before.box, Origin.DETECTED
@@ -132,9 +140,9 @@ class Trail:
             if after.certain:
                 return
         if before is not None and _reaches_forward(before, moment, tracking):
-            yield _extended(before, before.velocity, moment.sequence), Origin.EXTENDED
+            yield _extended(before, before.velocity, moment.sequence, tracking), Origin.EXTENDED
         if after is not None and _reaches_back(after, moment, tracking):
-            yield _extended(after, self._velocity_from(after), moment.sequence), Origin.EXTENDED
+            yield _extended(after, self._velocity_from(after), moment.sequence, tracking), Origin.EXTENDED
 
     def _around(self, sequence: int) -> tuple[Sighting | None, Sighting | None]:
         before = None
@@ -181,16 +189,17 @@ def _between(before: Sighting, after: Sighting, sequence: int) -> Box:
     return _grown((x1, y1, x2, y2), min(_INTERPOLATION_GROWTH * min(since, until), _LARGEST_GROWTH))
 
 
-def _extended(sighting: Sighting, velocity: Velocity, sequence: int) -> Box:
+def _extended(sighting: Sighting, velocity: Velocity, sequence: int, tracking: Tracking) -> Box:
     """From the box to where it was heading, because it may have stopped or gone on."""
     frames = sequence - sighting.moment.sequence
     swept = _hull(sighting.box, _moved(sighting.box, velocity, frames))
-    growth = min(_EXTENSION_GROWTH * abs(frames), _LARGEST_GROWTH)
+    factor = _LIVE_FACTOR if tracking.low_latency else 1.0
+    growth = min(_EXTENSION_GROWTH * abs(frames), _LARGEST_GROWTH) * factor
     return _hull(swept, _hull(_grown(sighting.box, growth), _grown(_moved(sighting.box, velocity, frames), growth)))
 
 
 def _reaches_forward(last: Sighting, moment: Moment, tracking: Tracking) -> bool:
-    near = moment.sequence - last.moment.sequence <= tracking.extend
+    near = moment.sequence - last.moment.sequence <= tracking.after
     return near or moment.looks == last.moment.looks
 
 
