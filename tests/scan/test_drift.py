@@ -46,6 +46,7 @@ AS_PLANNED = Running(
         "CapInh": "0", "CapPrm": "0", "CapEff": "0", "CapBnd": "0", "CapAmb": "0",
         "NoNewPrivs": "1",
         "Seccomp": "2",
+        "Seccomp_filters": "2",
     },
     id_map=((0, 1879048192, 65536),),
     mounts=_mounts(),
@@ -99,6 +100,7 @@ CASES = {
     "one bounding": (status(CapBnd="0000000000200000"), "capabilities"),
     "new privileges": (status(NoNewPrivs="0"), "no-new-privileges"),
     "no filter": (status(Seccomp="0"), "seccomp"),
+    "only the component's own filter": (status(Seccomp_filters="1"), "seccomp"),
     "writable root": (mounts(_=frozenset({"rw"})), "mounts"),
     "a writable ring": (mounts(rings_raw=FLAGS), "mounts"),
     "a ring with programs": (mounts(rings_clean=FLAGS - {"noexec"}), "mounts"),
@@ -126,6 +128,12 @@ def test_every_drift_rule_has_a_case() -> None:
     assert {f"drift-{rule}" for _, rule in CASES.values()} == {rule.id for rule, _ in DRIFT}
 
 
+def test_a_program_of_others_is_asked_for_one_filter() -> None:
+    process = bundle()["process"] | {"args": ["server"]}
+    running = replace(status(Seccomp_filters="1"), words=("server",))
+    assert found(running, process=process) == set()
+
+
 def test_what_was_not_planned_is_not_missed() -> None:
     loose = status(NoNewPrivs="0", Seccomp="0")
     process = bundle()["process"] | {"noNewPrivileges": False}
@@ -135,5 +143,9 @@ def test_what_was_not_planned_is_not_missed() -> None:
 
 def test_a_finding_points_into_the_plan() -> None:
     (finding,) = drifted("config.json", planned(), status(Seccomp="0"))
-    assert (finding.path, finding.found, finding.subject) == ("$.linux.seccomp", "mode 0", "Bundle/anonymize")
+    assert (finding.path, finding.found, finding.subject) == (
+        "$.linux.seccomp",
+        "mode 0, 2 filters, at least 2 expected",
+        "Bundle/anonymize",
+    )
     assert finding.line > 1

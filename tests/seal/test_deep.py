@@ -47,8 +47,8 @@ def test_every_finding_is_there_once_and_only_if_asked(canaries: Canaries) -> No
 
 @needs_root
 def test_behind_every_wall_they_hold(canaries: Canaries) -> None:
-    """But for what walls.py has not: masks over /proc, limits, a filter of ioctl."""
-    lacking = {"proc-leaks-absent", "core-dumps-off", "terminal-absent", "memory-not-executable"}
+    """But for what walls.py has not: masks over /proc, limits, a filter of ioctl, Landlock."""
+    lacking = {"own-walls", "proc-leaks-absent", "core-dumps-off", "terminal-absent", "memory-not-executable"}
     found = sealed(canaries)
     assert {name for name in DEEP if not found[name].held} <= lacking
 
@@ -181,3 +181,28 @@ def test_nothing_is_left_behind(canaries: Canaries) -> None:
     before = sorted(Path("/proc/self/fd").iterdir())
     probe(canaries, deep=True)
     assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_what_a_component_took_from_itself(*, taken: bool) -> None:
+    laying = "lay_own_walls('ingest'); " if taken else ""
+    script = (
+        "from veilbox.seal.own_walls import lay_own_walls; from veilbox.seal.deep import own_walls; "
+        f"{laying}print(own_walls().held)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(taken)
+
+
+@pytest.mark.parametrize(
+    ("taken_away", "held"),
+    [("restrict", True), ("tighten", False)],
+    ids=["a kernel without Landlock", "no second filter"],
+)
+def test_each_of_the_two_counts(taken_away: str, *, held: bool) -> None:
+    script = (
+        "from veilbox.seal import own_walls; from veilbox.seal.deep import own_walls as tried; "
+        f"own_walls.{taken_away} = lambda *_, **__: False; own_walls.lay_own_walls('ingest'); print(tried().held)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(held)

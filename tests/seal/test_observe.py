@@ -23,6 +23,7 @@ SEALED_STATUS = {
     "CapAmb": "0",
     "NoNewPrivs": "1",
     "Seccomp": "2",
+    "Seccomp_filters": "2",
 }
 
 
@@ -136,6 +137,7 @@ def test_ids_on_the_host_are_nobody_elses(proc: Proc, ids: str, *, held: bool) -
         ({"Uid": "0\t0\t0\t0"}, "uid-not-root"),
         ({"Uid": "1000\t1000\t0\t1000"}, "uid-not-root"),
         ({"Seccomp": "0"}, "seccomp-active"),
+        ({"Seccomp_filters": "1"}, "seccomp-active"),
     ],
 )
 def test_status_seen_from_the_host(proc: Proc, changes: dict[str, str], gate: str) -> None:

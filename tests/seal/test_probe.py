@@ -129,6 +129,7 @@ MISSING: list[tuple[tuple[str, ...], set[str]]] = [
     (("nnp", "uid", "filter"), {"no-new-privileges", "uid-not-root"}),
     (("uid",), {"uid-not-root"}),
     (("filter",), {"seccomp-active", "forbidden-calls-refused", "socket-families"}),
+    (("second",), {"seccomp-active"}),
     (("net",), {"interfaces-absent"}),
     (("net", "filter"), NETWORK),
 ]

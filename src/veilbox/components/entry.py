@@ -17,7 +17,6 @@ from typing import Protocol, cast
 from veilbox.components.session import Session, SupervisorGone
 from veilbox.core.control import Faulted, Finished, Hello
 from veilbox.core.errors import ComponentError, Failure, UsageError, VeilboxError
-from veilbox.seal.lifeline import die_with_parent
 from veilbox.transport.control import ComponentControl
 
 # Component by the first word of its name: `detect-centerface` runs `detect`.
@@ -45,7 +44,6 @@ def main(argv: Sequence[str], *, first_ns: int) -> int:
     Returns:
         0 when the work ended well, 1 after a fault that the supervisor was told, 2 if nobody asked for us.
     """
-    die_with_parent()
     name = argv[0] if argv else ""
     try:
         component = load(name)

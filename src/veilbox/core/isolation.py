@@ -81,6 +81,7 @@ DEEP: Mapping[str, Level | None] = {
     "terminal-absent": Level.CONFINED,
     "core-dumps-off": Level.CONFINED,
     "memory-not-executable": Level.CONFINED,
+    "own-walls": Level.CONFINED,
     "kernel-identity": None,
 }
 

@@ -30,8 +30,9 @@ _PROC = Path("/proc")
 _KINDS = ("pid", "net", "mnt", "ipc", "uts", "user", "cgroup")
 _LEAST_UNLIMITED = 1 << 62
 _UNLIMITED = 1 << 63
-# A container that has just been created is still its runtime, with the runtime's rights: it is looked at again.
-_STARTING_S = 2.0
+# A container that has just been created is still its runtime, with the runtime's rights, or has not yet laid its own
+# walls: what drifts is looked at again. Interpreters start in a tenth of it on an idle machine.
+_STARTING_S = 5.0
 _AGAIN_S = 0.05
 
 _T = TypeVar("_T")
@@ -76,6 +77,7 @@ def _drift(
 ) -> tuple[list[Finding], list[Unreadable]]:
     found: list[Finding] = []
     unreadable: list[Unreadable] = []
+    end = time.monotonic() + _STARTING_S
     for resident in residents:
         file = str(resident.config)
         try:
@@ -86,21 +88,21 @@ def _drift(
         except UsageError:
             continue  # the scan of the file has said so
         peers = {one.name: one.pid for one in residents if one.job_id == resident.job_id and one is not resident}
-        running = _settled(resident.pid, peers, place)
-        if running is not None:
-            found += [apply(finding, suppressions, (), today) for finding in drifted(file, place, running)]
+        lasting = _lasting(file, place, resident.pid, peers, end)
+        found += [apply(finding, suppressions, (), today) for finding in lasting]
     return found, unreadable
 
 
-def _settled(pid: int, peers: Mapping[str, int], planned: Place) -> Running | None:
-    """A look at a container that has become its program, or at what else it is after a while; None if it is gone."""
-    words = tuple(word.text for word in planned.get("process", "args").each())
-    end = time.monotonic() + _STARTING_S
+def _lasting(file: str, planned: Place, pid: int, peers: Mapping[str, int], end: float) -> list[Finding]:
+    """The drift that is still there when starts are over, or when the container ended."""
+    last: list[Finding] = []
     while True:
-        seen = look(pid, peers)
-        gone = not _is_there(pid)
-        if gone or seen.words == words or time.monotonic() > end:
-            return None if gone else seen
+        found = list(drifted(file, planned, look(pid, peers)))
+        if not _is_there(pid):
+            return last
+        if not found or time.monotonic() > end:
+            return found
+        last = found
         time.sleep(_AGAIN_S)
 
 

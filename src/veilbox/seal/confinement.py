@@ -15,6 +15,8 @@ from veilbox.seal.privilege import status
 from veilbox.seal.syscalls import calling, known_machine
 
 _FILTERED = "2"  # linux/seccomp.h SECCOMP_MODE_FILTER
+# The runtime's, and the component's own.
+LEAST_FILTERS = 2
 
 # linux/sched.h
 _NAMESPACES: Mapping[str, int] = {
@@ -69,13 +71,28 @@ _CALLS: Mapping[str, tuple[int, ...]] = {
 
 
 def seccomp_active() -> Gate:
-    """A filter on system calls is in force."""
-    mode = status().get("Seccomp", "unknown")
+    """Two filters on system calls are in force: the runtime's, and the one that the component laid over it.
+
+    Kernels before 5.9, and gVisor, do not tell how many there are.
+    """
+    fields = status()
+    return filters_gate(fields.get("Seccomp", "unknown"), fields.get("Seccomp_filters", ""), "read the mode from /proc")
+
+
+def filters_gate(mode: str, filters: str, tried: str) -> Gate:
+    """`seccomp-active`, from a process's status.
+
+    Args:
+        mode: What stands at `Seccomp`.
+        filters: What stands at `Seccomp_filters`; empty where the kernel does not count.
+        tried: Who looked, and how.
+    """
+    enough = int(filters or LEAST_FILTERS) >= LEAST_FILTERS
     return Gate(
         name="seccomp-active",
-        tried="read the mode from /proc",
-        found=f"mode {mode}, {status().get('Seccomp_filters', 'unknown')} filters",
-        held=mode == _FILTERED,
+        tried=tried,
+        found=f"mode {mode}, {filters or 'unknown'} filters",
+        held=mode == _FILTERED and enough,
     )
 
 

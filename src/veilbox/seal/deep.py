@@ -19,6 +19,7 @@ from veilbox.core.isolation import Gate
 from veilbox.seal.egress import NO_WAY_OUT, connecting
 from veilbox.seal.mounts import mounts
 from veilbox.seal.outcome import ALLOWED, REFUSALS, errno_name, opening, outcome
+from veilbox.seal.own_walls import laid
 from veilbox.seal.privilege import status
 from veilbox.seal.syscalls import call, known_machine
 
@@ -128,6 +129,7 @@ def attempts() -> Mapping[str, Callable[[], Gate]]:
         "terminal-absent": terminal_absent,
         "core-dumps-off": core_dumps_off,
         "memory-not-executable": memory_not_executable,
+        "own-walls": own_walls,
         "kernel-identity": kernel_identity,
     }
 
@@ -347,6 +349,24 @@ def _execute_written() -> None:
         del place
         if failed:
             raise OSError(ctypes.get_errno(), "mprotect")
+
+
+def own_walls() -> Gate:
+    """What the component took from itself by its first instructions: making files elsewhere, and starting programs.
+
+    Nothing but Landlock keeps a process from opening /dev/null for writing; where the kernel has no Landlock that is
+    not asked. A program without a name is refused as such (ENOENT) where no filter came before.
+    """
+    mine = laid()
+    writing = opening("/dev/null", os.O_WRONLY)
+    starting = outcome(lambda: os.execv("", ["veilbox-probe"]))  # noqa: S606, S607
+    abi, filtered = mine or (0, False)
+    return Gate(
+        name="own-walls",
+        tried="open /dev/null for writing, start a program without a name",
+        found=f"open {writing}, start {starting}, " + (f"Landlock {abi or 'absent'}" if mine else "none was laid"),
+        held=filtered and starting in REFUSALS and (abi == 0 or writing == "EACCES"),
+    )
 
 
 def kernel_identity() -> Gate:

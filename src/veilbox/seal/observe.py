@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from veilbox.core.isolation import Gate
+from veilbox.seal.confinement import filters_gate
 from veilbox.seal.outcome import errno_name
 
 _PROC = Path("/proc")
@@ -139,8 +140,7 @@ def _uid(status: Mapping[str, str]) -> Gate:
 
 
 def _seccomp(status: Mapping[str, str]) -> Gate:
-    mode = status["Seccomp"]
-    return Gate(name="seccomp-active", tried="read the mode from the host", found=f"mode {mode}", held=mode == "2")
+    return filters_gate(status["Seccomp"], status.get("Seccomp_filters", ""), "read the mode from the host")
 
 
 _STATUS: Mapping[str, Callable[[Mapping[str, str]], Gate]] = {

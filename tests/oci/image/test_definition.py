@@ -12,13 +12,14 @@ from veilbox.oci.image.definition import REQUIREMENTS, CodeLayer, DebianLayer, M
 from veilbox.oci.image.model import install_own_model, model_digest
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.image.wheels import SITE_PACKAGES
+from veilbox.seal import allowlist
 from veilbox.vision.detect import parse_card
 
 IMAGES = definition.image_names()
 
 
 def test_there_is_an_image_for_each_component() -> None:
-    assert IMAGES == ("anonymize", "audit", "detect-centerface", "detect-plates", "export", "ingest", "verify")
+    assert IMAGES == ("anonymize", "audit", "detect-centerface", "detect-objects", "detect-plates", "export", "ingest", "verify")
 
 
 def test_an_unknown_image_is_named() -> None:
@@ -57,6 +58,7 @@ def test_the_families_hold_what_they_need_and_no_more() -> None:
         "anonymize": {"numpy"},
         "audit": {"signing", "audit-code"},
         "detect-centerface": {"numpy", "inference", "centerface"},
+        "detect-objects": {"numpy", "inference", "objects"},
         "detect-plates": {"numpy", "inference", "plates"},
         "export": {"numpy", "media"},
         "ingest": {"numpy", "media"},
@@ -64,17 +66,18 @@ def test_the_families_hold_what_they_need_and_no_more() -> None:
     }
 
 
-def test_a_model_of_our_own_goes_in_as_it_is_and_only_with_its_digest(tmp_path: Path) -> None:
-    layer = definition.layers()["plates"]
+@pytest.mark.parametrize("name", ["plates", "objects"])
+def test_a_model_of_our_own_goes_in_as_it_is_and_only_with_its_digest(tmp_path: Path, name: str) -> None:
+    layer = definition.layers()[name]
     assert isinstance(layer, OwnModelLayer)
     install_own_model(layer, root=tmp_path)
-    folder = tmp_path / "models" / "plates"
+    folder = tmp_path / "models" / name
     card = parse_card((folder / "card.json").read_bytes())
     weights = (folder / "model.onnx").read_bytes()
     assert card.digest == Digest.of(weights) == model_digest(layer, tmp_path)
     assert card.digest.hex == layer.sha256
     with pytest.raises(ImageError, match="pinned"):
-        install_own_model(OwnModelLayer(model="plates", sha256="0" * 64), root=tmp_path / "other")
+        install_own_model(OwnModelLayer(model=name, sha256="0" * 64), root=tmp_path / "other")
 
 
 def test_no_code_for_images_processes_or_the_command_line_is_inside() -> None:
@@ -83,7 +86,9 @@ def test_no_code_for_images_processes_or_the_command_line_is_inside() -> None:
     names = [name for name, _ in definition.code_files(code)]
     assert "veilbox/__init__.py" in names
     assert not [name for name in names if re.match(r"veilbox/(oci|orchestrate|cli)/", name)]
-    assert all(name.endswith(".py") for name in names)
+    assert {name for name in names if not name.endswith(".py")} == {
+        f"veilbox/seal/allowlist/{path.name}" for path in Path(allowlist.__file__).parent.glob("*.txt")
+    }
 
 
 @pytest.mark.parametrize("path", sorted(REQUIREMENTS.glob("*.txt")), ids=lambda path: str(path.name))

@@ -53,8 +53,10 @@ CONVERSATIONS: list[tuple[str, tuple[int, ...], int]] = [
     ("ioctl", (0, 0x5412), 1),  # TIOCSTI
     ("prctl", (15,), 0),
     ("prctl", (39,), 0),
-    ("prctl", (4,), 1),  # PR_SET_DUMPABLE
-    ("prctl", (22,), 1),  # PR_SET_SECCOMP
+    ("prctl", (4, 0), 0),  # PR_SET_DUMPABLE: off
+    ("prctl", (4, 1), 1),  # and never on again
+    ("prctl", (22, 2), 0),  # PR_SET_SECCOMP: one more filter
+    ("prctl", (22, 1), 1),
     ("personality", (0xFFFFFFFF,), 0),
     ("personality", (0x0040000,), 1),  # ADDR_NO_RANDOMIZE
     *[("mmap", (0, 4096, protection), 0) for protection in (0, READ, READ | WRITE, EXEC, READ | EXEC)],

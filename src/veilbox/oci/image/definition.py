@@ -193,7 +193,8 @@ def code_files(layer: CodeLayer) -> tuple[tuple[str, bytes], ...]:
     package = Path(veilbox.__file__).parent
     found = [package / "__init__.py"]
     for room in sorted(layer.packages):
-        found.extend(sorted((package / room).rglob("*.py")))
+        # Modules, and the lists of system calls, of which a component reads its own when it starts.
+        found.extend(sorted(path for kind in ("*.py", "*.txt") for path in (package / room).rglob(kind)))
     return tuple((f"veilbox/{path.relative_to(package).as_posix()}", path.read_bytes()) for path in found)
 
 

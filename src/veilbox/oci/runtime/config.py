@@ -34,6 +34,9 @@ _CPU_PERIOD_US = 100_000
 # Open files: a component has three standard streams, its edges, a ring each, and the libraries it loads.
 _OPEN_FILES = 1024
 
+# What glibc reserves for the stack of a thread, by RLIMIT_STACK; nearly all of it is never touched.
+_STACK_BYTES = 8 << 20
+
 # The runtime sets RLIMIT_NPROC before it becomes the component's user, and then the limit counts every process and
 # thread of the person who runs veilbox: with less room, fork fails before the container exists.
 _NPROC_OF_OTHERS = 1024
@@ -93,7 +96,14 @@ def process_limits(limits: Limits, *, without_cgroup: bool = False) -> dict[str,
     Returns:
         By the names of getrlimit(2).
     """
-    wanted = {"RLIMIT_NOFILE": _OPEN_FILES, "RLIMIT_CORE": 0, "RLIMIT_MSGQUEUE": 0, "RLIMIT_MEMLOCK": 0}
+    wanted = {
+        "RLIMIT_NOFILE": _OPEN_FILES,
+        "RLIMIT_CORE": 0,
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_MEMLOCK": 0,
+        "RLIMIT_STACK": _STACK_BYTES,
+        "RLIMIT_DATA": limits.memory_bytes + limits.pids * _STACK_BYTES,
+    }
     if without_cgroup:
         wanted["RLIMIT_NPROC"] = limits.pids + _NPROC_OF_OTHERS
     return {name: _at_most_hard(name, value) for name, value in wanted.items()}

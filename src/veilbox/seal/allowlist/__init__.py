@@ -7,13 +7,15 @@ the probe; the component's own list adds its libraries' needs. `benchmarks/recor
 
 from __future__ import annotations
 
-from importlib.resources import files
+import os
 
 from veilbox.core.errors import UsageError
 
 _BASE = "base"
 # The detectors, one container per model, make the same calls.
 _FAMILY_SEPARATOR = "-"
+# A component reads its list by its first instructions: pathlib and importlib.resources would cost it their import.
+_HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 
 
 def syscalls(component: str) -> tuple[str, ...]:
@@ -29,11 +31,15 @@ def syscalls(component: str) -> tuple[str, ...]:
         UsageError: No list is kept for such a component.
     """
     family = component.partition(_FAMILY_SEPARATOR)[0]
-    lists = files(__package__)
-    own = lists / f"{family}.txt"
-    if not family.isalpha() or family == _BASE or not own.is_file():
+    own = os.path.join(_HERE, f"{family}.txt")  # noqa: PTH118
+    if not family.isalpha() or family == _BASE or not os.path.isfile(own):  # noqa: PTH113
         raise UsageError("no allow-list of system calls", where=component, advice="Record one with strace first")
-    return tuple(sorted({*_names((lists / f"{_BASE}.txt").read_text("utf-8")), *_names(own.read_text("utf-8"))}))
+    return tuple(sorted({*_names(_read(os.path.join(_HERE, f"{_BASE}.txt"))), *_names(_read(own))}))  # noqa: PTH118
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        return file.read()
 
 
 def _names(text: str) -> list[str]:
