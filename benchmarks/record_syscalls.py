@@ -31,7 +31,6 @@ import veilbox.seal.probe  # the import only: its attempts are meant to be refus
 ours, theirs = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
 for end in (ours, theirs):
     end.setblocking(False)
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 source = os.open(sys.executable, os.O_RDONLY | os.O_CLOEXEC)
 ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [source]))])

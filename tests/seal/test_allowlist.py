@@ -8,7 +8,19 @@ from veilbox.seal.confinement import _CALLS
 
 COMPONENTS = ("ingest", "detect-centerface", "anonymize", "export", "verify", "audit")
 # clone is allowed for threads only, see oci/runtime/seccomp.py; execve starts the component itself.
-NEVER = {*_CALLS, "unshare", "socket", "socketpair", "connect", "fork", "vfork", "kill", "process_madvise", "tkill"}
+NEVER = {
+    *_CALLS,
+    "unshare",
+    "socket",
+    "socketpair",
+    "connect",
+    "fork",
+    "vfork",
+    "kill",
+    "process_madvise",
+    "tkill",
+    "setsockopt",
+}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

@@ -145,6 +145,21 @@ def test_addresses_are_told_from_zeros(
     path.write_bytes(content)
     monkeypatch.setattr(deep, "_ADDRESSES", (str(path),))
     monkeypatch.setattr(deep, "_PROC_LEAKS", ())
+    monkeypatch.setattr(deep, "_GROUPS", str(tmp_path / "none"))
+    assert deep.proc_leaks_absent().held is not tells
+
+
+@pytest.mark.parametrize(
+    ("content", "tells"),
+    [("0::/\n", False), ("9:name=systemd:/\n1:cpu:/\n", False), ("1:cpu:/\n0::/jobs/7/ingest\n", True), ("", False)],
+)
+def test_a_control_group_with_a_path_tells_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, *, tells: bool
+) -> None:
+    path = tmp_path / "cgroup"
+    path.write_text(content)
+    for name, value in (("_ADDRESSES", ()), ("_PROC_LEAKS", ()), ("_GROUPS", str(path))):
+        monkeypatch.setattr(deep, name, value)
     assert deep.proc_leaks_absent().held is not tells
 
 

@@ -14,6 +14,7 @@ from veilbox.core.control import Canaries
 from veilbox.core.isolation import GATES, Gate, Level, measure
 from veilbox.seal import egress, privilege, surroundings
 from veilbox.seal.canary import planted
+from veilbox.seal.mounts import Mounted
 from veilbox.seal.probe import probe, reopens_for_writing
 
 FROM_OUTSIDE = {
@@ -100,7 +101,7 @@ def sealed(canaries: Canaries, *missing: str) -> dict[str, Gate]:
 
 def weak_by_machine() -> set[str]:
     """Gates that walls.py cannot hold here: it lends the machine's own libraries and interpreter to the process."""
-    weak = {"setuid-files-absent"}
+    weak = {"setuid-files-absent", "foreign-volumes-absent"}  # the folders of both are mounts of their own
     if Path(sys.base_prefix).is_relative_to("/root") or Path(sys.prefix).is_relative_to("/home"):
         weak.add("host-files-absent")
     return weak
@@ -143,6 +144,12 @@ def test_without_a_wall_its_gate_fails(canaries: Canaries, missing: tuple[str, .
 
 
 @needs_root
+def test_another_components_volume_is_named(canaries: Canaries) -> None:
+    assert "/raw" not in sealed(canaries)["foreign-volumes-absent"].found
+    assert "/raw" in sealed(canaries, "volume")["foreign-volumes-absent"].found
+
+
+@needs_root
 def test_without_a_filter_the_empty_network_namespace_alone_lets_nothing_out(canaries: Canaries) -> None:
     gates = sealed(canaries, "filter")
     names = {name for name, level in GATES.items() if level == Level.NO_EGRESS} - {"socket-families"}
@@ -174,12 +181,40 @@ def test_a_set_user_id_program_is_found(
     assert (str(program) in gate.found) is marked
 
 
-def test_an_empty_folder_of_the_image_is_no_volume(tmp_path: Path, canaries: Canaries) -> None:
+def test_an_empty_folder_of_the_image_is_no_volume(
+    tmp_path: Path, canaries: Canaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if tmp_path.stat().st_dev != Path("/").stat().st_dev:
         pytest.skip("the folder for temporary files is a file system of its own here")
+    monkeypatch.setattr(surroundings, "mounts", dict)
     assert surroundings.foreign_volumes_absent(replace(canaries, volumes=(str(tmp_path),))).held
     (tmp_path / "ring").touch()
     assert not surroundings.foreign_volumes_absent(replace(canaries, volumes=(str(tmp_path),))).held
+
+
+@pytest.mark.parametrize(
+    ("point", "kind", "strange"),
+    [
+        ("/", "overlay", False),
+        ("/proc", "proc", False),
+        ("/dev/null", "devtmpfs", False),
+        ("/sys/fs/cgroup", "cgroup2", False),
+        ("/rings/raw", "tmpfs", False),
+        ("/rings/raw", "ext4", True),
+        ("/canary", "ext4", True),
+        ("/run", "tmpfs", True),
+        ("/processes", "ext4", True),
+        ("/etc/resolv.conf", "ext4", True),
+    ],
+)
+def test_a_mount_that_is_nobodys_is_found(
+    monkeypatch: pytest.MonkeyPatch, canaries: Canaries, point: str, kind: str, *, strange: bool
+) -> None:
+    mounted = {point: Mounted(point=point, kind=kind, options=frozenset({"ro"}))}
+    monkeypatch.setattr(surroundings, "mounts", lambda: mounted)
+    gate = surroundings.foreign_volumes_absent(replace(canaries, volumes=()))
+    assert gate.held is not strange
+    assert (point in gate.found) is strange
 
 
 def test_a_descriptor_of_a_writable_file_opens_again_for_writing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import stat
 
 from veilbox.core.control import Canaries
 from veilbox.core.isolation import Gate
-from veilbox.seal.mounts import mounts
+from veilbox.seal.mounts import Mounted, mounts
 from veilbox.seal.outcome import ALLOWED, creating, opening, outcome
 from veilbox.seal.syscalls import address_of, call, calling
 
@@ -39,6 +39,10 @@ _HOST_LEVERS = ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/sys/ke
 _DEVICES = frozenset({"null", "zero", "full", "random", "urandom", "tty", "ptmx"})
 _BESIDE_DEVICES = frozenset({"pts", "shm", "mqueue", "fd", "stdin", "stdout", "stderr", "core"})
 _HOST_DEVICES = ("mem", "kmsg", "port", "kvm", "fuse", "net/tun", "sda", "vda", "nvme0n1", "loop0", "mapper/control")
+
+# Where a container's own mounts are. Source: runtime_config and the plans of `veilbox.orchestrate.plan`.
+_KERNEL = ("/proc", "/dev", "/sys")
+_RINGS = "/rings"
 
 _SYSLOG_SIZE_BUFFER = 10  # linux/syslog.h SYSLOG_ACTION_SIZE_BUFFER: reads nothing, needs the right to read
 _MS_RDONLY = 1
@@ -138,14 +142,15 @@ def _is_another_root(path: str) -> bool:
 
 
 def foreign_volumes_absent(canaries: Canaries) -> Gate:
-    """None of the volumes that the pod has and this component must not see is here.
+    """None of the volumes that the pod has and this component must not see is here, nor a mount that no plan has.
 
     An empty folder of the image, a mount point that other components use, is no volume.
     """
     seen = [volume for volume in canaries.volumes if _is_volume(volume)]
+    seen += [mount.point for mount in mounts().values() if _is_strange(mount)]
     return Gate(
         name="foreign-volumes-absent",
-        tried=f"look into {len(canaries.volumes)} volumes of other components",
+        tried=f"look into {len(canaries.volumes)} volumes of other components, and for mounts that are nobody's",
         found=f"seen: {', '.join(seen)}" if seen else "none seen",
         held=not seen,
     )
@@ -156,6 +161,18 @@ def _is_volume(path: str) -> bool:
         return os.stat(path).st_dev != os.stat("/").st_dev or bool(os.listdir(path))  # noqa: PTH116, PTH208
     except OSError:
         return path in mounts()
+
+
+def _is_strange(mount: Mounted) -> bool:
+    """Whether a mount is none of a component's: its root, the kernel's file systems and rings, which are in memory.
+
+    What lies below /proc, /dev and /sys is for other gates.
+    """
+    if mount.point.startswith(f"{_RINGS}/"):
+        return mount.kind != "tmpfs"
+    return not any(mount.point == place or mount.point.startswith(f"{place}/") for place in _KERNEL) and (
+        mount.point not in {"/", _RINGS}
+    )
 
 
 def devices_absent() -> Gate:

@@ -89,7 +89,6 @@ NUMBERS: Mapping[str, tuple[int | None, int | None]] = {
     "sendto": (44, 206),
     "set_robust_list": (273, 99),
     "set_tid_address": (218, 96),
-    "setsockopt": (54, 208),
     "sigaltstack": (131, 132),
     "stat": (4, None),
     "statx": (332, 291),
