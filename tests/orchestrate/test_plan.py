@@ -12,7 +12,7 @@ from veilbox.core.plan import SUPERVISOR, Mount, Plan
 from veilbox.core.policy import Detection, Keep, Policy
 from veilbox.orchestrate.plan import Program, anonymize_plan, detect_plan, detectors
 
-NAMES = ("ingest", "detect-centerface", "detect-plates", "anonymize", "export", "verify", "audit")
+NAMES = ("ingest", "detect-centerface", "detect-plates", "detect-objects", "anonymize", "export", "verify", "audit")
 PROGRAMS = {
     name: Program(image=Digest.of(name.encode()), args=("/usr/bin/python3", "-m", "veilbox.components"), env=())
     for name in NAMES
@@ -54,6 +54,11 @@ def test_every_class_brings_its_detector_and_all_see_the_same_picture() -> None:
     for name in ("detect-centerface", "detect-plates"):
         assert ("boxes", name, ("anonymize",)) in edges
     assert detectors(Policy(detection=Detection(classes=("plate",)))) == ("detect-plates",)
+
+
+def test_classes_of_one_model_share_its_container() -> None:
+    several = Policy(detection=Detection(classes=("truck", "face", "person")))
+    assert detectors(several) == ("detect-centerface", "detect-objects")
 
 
 @pytest.mark.parametrize("classes", [(), ("face", "gait")])

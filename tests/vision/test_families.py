@@ -142,19 +142,23 @@ def yolov10(thing: Thing) -> Outputs:
     return [told]
 
 
-def nanodet(thing: Thing) -> Outputs:
-    strides = (8, 16, 32, 64)
-    told = zeros(1, total(strides), CLASSES + 32)
+def spread(distance: float, stride: int, steps: int) -> Numbers:
+    """Logits whose mean is a distance."""
+    low = int(min(distance / stride, steps - 2))
+    share = distance / stride - low
+    logits = np.full(steps, -40.0, np.float32)
+    logits[[low, low + 1]] = np.log(np.maximum([1 - share, share], 1e-12))
+    return logits
+
+
+def nanodet(thing: Thing, strides: tuple[int, ...] = (8, 16, 32, 64), steps: int = 8, shift: float = 0.0) -> Outputs:
+    told = zeros(1, total(strides), CLASSES + 4 * steps)
     column, row, cell = place(thing, 16)
     at = offsets(strides, 16) + cell
     told[0, at, thing.kind] = thing.score
+    x, y = (column + shift) * 16, (row + shift) * 16
     x1, y1, x2, y2 = thing.box
-    for side, distance in enumerate((column * 16 - x1, row * 16 - y1, x2 - column * 16, y2 - row * 16)):
-        low = int(min(distance / 16, 6))
-        share = distance / 16 - low
-        logits = np.full(8, -40.0)
-        logits[[low, low + 1]] = np.log(np.maximum([1 - share, share], 1e-12))
-        told[0, at, CLASSES + 8 * side : CLASSES + 8 * side + 8] = logits
+    told[0, at, CLASSES:] = np.concatenate([spread(side, 16, steps) for side in (x - x1, y - y1, x2 - x, y2 - y)])
     return [told]
 
 
@@ -189,6 +193,8 @@ FAMILIES: dict[str, tuple[str, Callable[[Thing], Outputs]]] = {
     "YOLOv8": ("yolov8", yolov8),
     "YOLOv10": ("yolov10", yolov10),
     "NanoDet-Plus": ("nanodet", nanodet),
+    "NanoDet, eight steps": ("nanodetv0", lambda thing: nanodet(thing, THREE, 8, 0.5)),
+    "NanoDet, eleven steps": ("nanodetv0", lambda thing: nanodet(thing, THREE, 11, 0.5)),
     "DETR": ("detr", detr),
     "RT-DETR": ("rtdetr", rtdetr),
 }
@@ -332,3 +338,11 @@ def test_of_several_classes_a_box_has_its_best() -> None:
     found = picked(boxes, scores, floor=0.3, width=WIDTH, height=HEIGHT)
     assert found.classes.tolist() == [1, 0]
     assert found.boxes[1].tolist() == [9, 9, 9, 9]
+
+
+def test_nanodet_tells_every_class_that_a_cell_may_be() -> None:
+    told = nanodet(THING, THREE, 11, 0.5)
+    told[0][0, offsets(THREE, 16) + place(THING, 16)[2], 2] = 0.4
+    found = decoder_named("nanodetv0")(told, floor=0.3, **SIZE)
+    assert found.classes.tolist() == [1, 2]
+    assert (found.boxes[0] == found.boxes[1]).all()

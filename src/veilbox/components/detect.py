@@ -24,9 +24,15 @@ from veilbox.transport.info import decode_info
 from veilbox.transport.messages import Boxes, End, Start
 from veilbox.transport.relay import Sender
 from veilbox.vision.detect import Detector, load_detector
+from veilbox.vision.detect.candidates import Candidates
+from veilbox.vision.detect.nms import suppress
 
 # The image's model layer.
 _MODELS = Path("/models")
+
+# Boxes of different classes from this overlap on are one thing. In 30 labelled street photographs two things of
+# different classes overlapped by 0.28 at most.
+_ONE_THING = 0.8
 
 # Shorter side of the picture that a model is tried on, pixels; four of the largest strides.
 _TRIAL_SIDE = 256
@@ -124,5 +130,13 @@ class _Detect:
         self._session.frames += 1
 
     def _select(self, found: Detections) -> Detections:
-        keep = self._wanted[found.classes] & (found.scores >= self._least)
+        keep = np.flatnonzero(self._wanted[found.classes] & (found.scores >= self._least))
+        if np.count_nonzero(self._wanted) > 1:
+            keep = keep[_one_class_each(found.boxes[keep], found.scores[keep])]
         return Detections(found.boxes[keep], found.scores[keep], found.classes[keep])
+
+
+def _one_class_each(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Where a thing may be a car or a truck, the better guess, so that it is followed and counted once."""
+    things = Candidates(boxes, scores, np.zeros(len(boxes), np.int32))
+    return suppress(things, iou=_ONE_THING, limit=len(boxes))

@@ -50,8 +50,12 @@ DETECT = "detect-"
 # The component that looks at outputs.
 VERIFY = "verify"
 
+# The classes of COCO that are hidden: people, what they drive, and what shows something.
+OBJECTS = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "tv", "laptop", "cell phone")
 # Which built-in detector knows which class.
-DETECTORS = MappingProxyType({"face": "detect-centerface", "plate": "detect-plates"})
+DETECTORS = MappingProxyType(
+    {"face": "detect-centerface", "plate": "detect-plates"} | dict.fromkeys(OBJECTS, "detect-objects")
+)
 
 
 def detectors(policy: Policy) -> tuple[str, ...]:
@@ -66,7 +70,7 @@ def detectors(policy: Policy) -> tuple[str, ...]:
         raise UsageError(
             "nothing detects this class", where="--hide", expected=", ".join(DETECTORS), actual=", ".join(unknown)
         )
-    return tuple(detector for name, detector in DETECTORS.items() if name in wanted)
+    return tuple(dict.fromkeys(detector for name, detector in DETECTORS.items() if name in wanted))
 
 
 def detectors_of(plan: Plan) -> tuple[str, ...]:

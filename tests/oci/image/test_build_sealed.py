@@ -43,6 +43,7 @@ IMPORTS = {
     "anonymize": ("msgspec numpy", "av PIL onnxruntime subprocess"),
     "audit": ("msgspec hashlib nacl.bindings veilbox.audit.signing", "numpy av PIL onnxruntime subprocess"),
     "detect-centerface": ("msgspec numpy onnxruntime", "av PIL subprocess"),
+    "detect-objects": ("msgspec numpy onnxruntime", "av PIL subprocess"),
     "detect-plates": ("msgspec numpy onnxruntime", "av PIL subprocess"),
     "export": (
         "msgspec numpy av PIL.Image PIL.JpegImagePlugin PIL.WebPImagePlugin PIL.TiffImagePlugin PIL.PngImagePlugin",
@@ -234,6 +235,7 @@ def test_every_image_is_admitted(store: ImageStore) -> None:
     models = {name: admit(store, name).model for name in NAMES}
     assert [name for name, model in models.items() if model] == [
         "detect-centerface",
+        "detect-objects",
         "detect-plates",
         "verify",
     ]

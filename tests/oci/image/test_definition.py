@@ -19,7 +19,16 @@ IMAGES = definition.image_names()
 
 
 def test_there_is_an_image_for_each_component() -> None:
-    assert IMAGES == ("anonymize", "audit", "detect-centerface", "detect-plates", "export", "ingest", "verify")
+    assert IMAGES == (
+        "anonymize",
+        "audit",
+        "detect-centerface",
+        "detect-objects",
+        "detect-plates",
+        "export",
+        "ingest",
+        "verify",
+    )
 
 
 def test_an_unknown_image_is_named() -> None:
@@ -58,6 +67,7 @@ def test_the_families_hold_what_they_need_and_no_more() -> None:
         "anonymize": {"numpy"},
         "audit": {"signing", "audit-code"},
         "detect-centerface": {"numpy", "inference", "centerface"},
+        "detect-objects": {"numpy", "inference", "objects"},
         "detect-plates": {"numpy", "inference", "plates"},
         "export": {"numpy", "media"},
         "ingest": {"numpy", "media"},
@@ -65,17 +75,18 @@ def test_the_families_hold_what_they_need_and_no_more() -> None:
     }
 
 
-def test_a_model_of_our_own_goes_in_as_it_is_and_only_with_its_digest(tmp_path: Path) -> None:
-    layer = definition.layers()["plates"]
+@pytest.mark.parametrize("name", ["plates", "objects"])
+def test_a_model_of_our_own_goes_in_as_it_is_and_only_with_its_digest(tmp_path: Path, name: str) -> None:
+    layer = definition.layers()[name]
     assert isinstance(layer, OwnModelLayer)
     install_own_model(layer, root=tmp_path)
-    folder = tmp_path / "models" / "plates"
+    folder = tmp_path / "models" / name
     card = parse_card((folder / "card.json").read_bytes())
     weights = (folder / "model.onnx").read_bytes()
     assert card.digest == Digest.of(weights) == model_digest(layer, tmp_path)
     assert card.digest.hex == layer.sha256
     with pytest.raises(ImageError, match="pinned"):
-        install_own_model(OwnModelLayer(model="plates", sha256="0" * 64), root=tmp_path / "other")
+        install_own_model(OwnModelLayer(model=name, sha256="0" * 64), root=tmp_path / "other")
 
 
 def test_no_code_for_images_processes_or_the_command_line_is_inside() -> None:

@@ -8,7 +8,7 @@ from veilbox.core.errors import ImageError
 from veilbox.vision.detect.candidates import Decoder
 from veilbox.vision.detect.centerface import decode_centerface
 from veilbox.vision.detect.detr import decode_detr, decode_rtdetr
-from veilbox.vision.detect.nanodet import decode_nanodet
+from veilbox.vision.detect.nanodet import decode_nanodet, decode_nanodetv0
 from veilbox.vision.detect.points import decode_points
 from veilbox.vision.detect.retinaface import decode_retinaface
 from veilbox.vision.detect.scrfd import decode_scrfd
@@ -26,6 +26,7 @@ DECODERS: Mapping[str, Decoder] = {
     "yolov8": decode_yolov8,
     "yolov10": decode_yolov10,
     "nanodet": decode_nanodet,
+    "nanodetv0": decode_nanodetv0,
     "detr": decode_detr,
     "rtdetr": decode_rtdetr,
 }
