@@ -16,7 +16,7 @@ from veilbox.core.digest import Digest
 from veilbox.core.job import Item, Job
 from veilbox.core.policy import Policy
 from veilbox.orchestrate.anonymize import run_plan
-from veilbox.orchestrate.plan import VERIFY, Program, anonymize_plan, detectors
+from veilbox.orchestrate.plan import VERIFY, Program, anonymize_plan, detectors, second_detectors
 from veilbox.orchestrate.progress import Silent
 from veilbox.orchestrate.report import report_json
 from veilbox.orchestrate.threads import ThreadLauncher
@@ -26,11 +26,11 @@ def main(film: Path, output: Path, models: Path, told: Path) -> None:
     """Anonymise a film in threads."""
     began = time.monotonic()
     policy = Policy()
-    names = ("ingest", *detectors(policy), "anonymize", "export", VERIFY, "audit")
+    names = ("ingest", *detectors(policy), "anonymize", "export", VERIFY, *second_detectors(policy), "audit")
     program = Program(image=Digest.of(b"no image"), args=(), env=())
     plan = anonymize_plan(policy, dict.fromkeys(names, program), cpus=len(os.sched_getaffinity(0)))
     job = Job(items=(Item(source=film, output=output, name=str(film)),), policy=policy, replace=True)
-    launcher = ThreadLauncher(dict.fromkeys((*detectors(policy), VERIFY), models))
+    launcher = ThreadLauncher(dict.fromkeys((*detectors(policy), *second_detectors(policy)), models))
     with tempfile.TemporaryDirectory() as log:
         try:
             report = run_plan(job, plan, launcher, log_root=Path(log), progress=Silent(), job_id="threads", began=began)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import select
 import socket
+import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Sequence
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from veilbox.components import entry, verify
+from veilbox.components import entry, second, verify
 from veilbox.components.session import Session
 from veilbox.core.control import Canaries, Configure, EdgeEnd, Finish, OpenOutput, Ready, Verified
 from veilbox.core.detections import Detections
@@ -46,17 +48,22 @@ MIDDLE, CORNER, SMALL = (100, 70, 96), (0, 0, 72), (220, 160, 24)
 DEFAULT = Policy()
 
 
-class NobodyThere:
-    """A detector that finds nothing, so that what is found is found otherwise."""
+class ColourfulThings:
+    """A detector that takes everything that is neither grey nor black for one face."""
 
     class card:  # noqa: N801 - stands in for an attribute
         classes = ("face",)
         digest = "sha256:00"
         stride = 32
 
+    threshold = floor = 0.6
+
     def detect(self, picture: Pixels) -> Detections:
-        del picture
-        return Detections.empty()
+        rows, columns = np.nonzero(np.ptp(picture.astype(np.int32), axis=2) > 40)
+        if not len(rows):
+            return Detections.empty()
+        box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
+        return Detections(box, np.array([0.9], np.float32), np.zeros(1, np.int32))
 
 
 def face(side: int) -> Pixels:
@@ -167,23 +174,73 @@ class _WithModels:
         self._models = models
 
     def run(self, session: Session) -> None:
-        verify.run(session, self._models)
+        second.run(session, self._models)
 
 
-def look(staged: Staged, models: Path = Path(), *, aborted: bool = False, **told: Any) -> Verified:
-    """Run the component over one output, in a thread; a next item may be aborted before."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    control = SupervisorControl(ours, "verify")
-    worker = threading.Thread(target=entry.serve, args=("verify", _WithModels(models), theirs), kwargs={"first_ns": 0})
-    worker.start()
-    left, right = pair()
-    try:
-        end = EdgeEnd(edge="regions", peer="anonymize", producer=False)
+Ends = list[tuple[EdgeEnd, socket.socket]]
+
+
+class Running:
+    """A component in a thread, and the supervisor's end of its conversation."""
+
+    def __init__(self, name: str, component: entry.Component, policy: Policy, ends: Ends) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.name = name
+        self.control = SupervisorControl(ours, name)
+        self._thread = threading.Thread(
+            target=entry.serve, args=(name, component, theirs), kwargs={"first_ns": 0}, daemon=True
+        )
+        self._thread.start()
         canaries = Canaries(path="", tcp_port=1, abstract_socket="")
-        control.send(Configure(policy=staged.policy, ends=(end,), canaries=canaries, ring_bytes=0), [right.fileno()])
-        right.close()
+        edges = tuple(end for end, _ in ends)
+        configure = Configure(policy=policy, ends=edges, canaries=canaries, ring_bytes=64 << 20)
+        self.control.send(configure, [sock.fileno() for _, sock in ends])
+        for _, sock in ends:
+            sock.close()
+        self.ready: Ready = _expect(self.control, Ready)
+
+    def end(self) -> None:
+        self.control.close()
+        self._thread.join()
+
+
+def _second_look(policy: Policy, models: Sequence[Path], folder: Path) -> tuple[list[Running], Ends]:
+    """The second detectors, and verify's ends of their edges."""
+    own: Ends = []
+    running = []
+    for number, path in enumerate(models):
+        name = f"second-{number}"
+        (mine, ring), (taken, boxes) = pair(), pair()
+        own.append((EdgeEnd(edge="second", peer=name, producer=True, ring=str(folder)), mine))
+        own.append((EdgeEnd(edge="boxes", peer=name, producer=False), taken))
+        ends = [
+            (EdgeEnd(edge="second", peer="verify", producer=False, ring=str(folder)), ring),
+            (EdgeEnd(edge="boxes", peer="verify", producer=True), boxes),
+        ]
+        running.append(Running(name, _WithModels(path), policy, ends))
+    return running, own
+
+
+def look(
+    staged: Staged, models: Sequence[Path] = (Path(),), *, aborted: bool = False, leaves: bool = False, **told: Any
+) -> Verified:
+    """Run the component and its detectors over one output, in threads.
+
+    Args:
+        staged: The output.
+        models: A second detector's folder of models each.
+        aborted: Whether a next item is aborted before.
+        leaves: Whether anonymize is gone by then.
+        told: In place of what the supervisor says of the output.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        running, own = _second_look(staged.policy, models, Path(folder))
+        left, right = pair()
+        own.append((EdgeEnd(edge="regions", peer="anonymize", producer=False), right))
+        running.append(Running("verify", verify, staged.policy, own))
+        control = running[-1].control
+        stride = math.lcm(*(one.ready.stride for one in running[:-1]))
         sender = Sender(Channel(left, name="regions"), _Writable(), Boxes)
-        _expect(control, Ready)
         sender.start(0)
         for number, hidden in enumerate(staged.hidden):
             sender.send(Boxes(sequence=number, payload=hidden.pack()))
@@ -191,16 +248,19 @@ def look(staged: Staged, models: Path = Path(), *, aborted: bool = False, **told
         if aborted:
             sender.start(1)
             sender.end(1, aborted=True)
+        if leaves:
+            sender.close()
         fd = os.open(staged.path, os.O_RDONLY)
-        control.send(staged.told(**told), [fd])
+        control.send(staged.told(analysis_stride=stride, **told), [fd])
         os.close(fd)
-        verified: Verified = _expect(control, Verified)
-        control.send(Finish())
-        return verified
-    finally:
-        left.close()
-        control.close()
-        worker.join()
+        try:
+            verified: Verified = _expect(control, Verified)
+            control.send(Finish())
+            return verified
+        finally:
+            sender.close()
+            for one in running:
+                one.end()
 
 
 def _expect(control: SupervisorControl, kind: type[Any]) -> Any:
@@ -215,8 +275,9 @@ def _expect(control: SupervisorControl, kind: type[Any]) -> Any:
 
 
 @pytest.fixture
-def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_load", lambda *_: NobodyThere())
+def colourful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second, "load_detector", lambda *_, **__: ColourfulThings())
+    monkeypatch.setattr(second, "model_folder", lambda models: models)
 
 
 STYLES = [
@@ -224,7 +285,7 @@ STYLES = [
 ]
 
 
-@pytest.mark.usefixtures("nobody")
+@pytest.mark.usefixtures("colourful")
 class TestHonest:
     @pytest.mark.parametrize("redaction", STYLES, ids=lambda one: f"{one.style}-{one.shape}-{one.margin}")
     @pytest.mark.parametrize("place", [MIDDLE, CORNER, SMALL])
@@ -241,8 +302,11 @@ class TestHonest:
     def test_an_aborted_item_takes_nothing_from_the_one_before(self, tmp_path: Path) -> None:
         assert look(Staged(tmp_path, frames=4), aborted=True).findings == ()
 
+    def test_anonymize_may_be_gone_when_it_has_told_all(self, tmp_path: Path) -> None:
+        assert look(Staged(tmp_path, frames=4), leaves=True).findings == ()
 
-@pytest.mark.usefixtures("nobody")
+
+@pytest.mark.usefixtures("colourful")
 class TestPlanted:
     @pytest.mark.parametrize("style", Style)
     @pytest.mark.parametrize("place", [MIDDLE, CORNER, SMALL])
@@ -307,6 +371,40 @@ class TestPlanted:
         assert look(kept).findings == ()
 
 
+@pytest.mark.usefixtures("colourful")
+class TestWhatNobodyHadFound:
+    def test_it_is_told_by_the_frames_of_the_second_look(self, tmp_path: Path) -> None:
+        staged = Staged(tmp_path, frames=30, left=range(30))
+        staged.hidden = [Regions.empty()] * 30
+        verified = look(staged)
+        (finding,) = verified.findings
+        assert (finding.kind, finding.what, finding.count) == (FindingKind.RESIDUAL, "face", 3)
+        assert [look.frame for look in finding.looks] == [0, 12, 24]
+        assert (verified.searched, verified.side) == (3, 800)
+
+    def test_each_detector_is_asked(self, tmp_path: Path) -> None:
+        staged = Staged(tmp_path, frames=2, left=(0, 1))
+        staged.hidden = [Regions.empty()] * 2
+        assert [one.what for one in look(staged, [Path(), Path()]).findings] == ["face", "face"]
+        assert look(staged, []).findings == ()
+
+    def test_what_is_hidden_is_no_residual(self, tmp_path: Path) -> None:
+        (finding,) = look(Staged(tmp_path, frames=2, left=(0, 1))).findings
+        assert finding.kind is FindingKind.UNCOVERED
+
+    def test_a_class_that_may_be_seen_is_none(self, tmp_path: Path) -> None:
+        staged = Staged(tmp_path, frames=2, left=(0, 1), policy=Policy(detection=Detection(classes=("plate",))))
+        staged.hidden = [Regions.empty()] * 2
+        assert look(staged).findings == ()
+
+    def test_a_film_that_breaks_off_keeps_what_was_seen_of_it(self, tmp_path: Path) -> None:
+        staged = Staged(tmp_path, frames=30, left=range(30), suffix="mkv")
+        staged.hidden = [Regions.empty()] * 30
+        staged.path.write_bytes(staged.path.read_bytes()[:-2000])
+        kinds = {one.kind for one in look(staged).findings}
+        assert FindingKind.RESIDUAL in kinds or FindingKind.CONTENT in kinds
+
+
 @pytest.mark.sealed
 class TestSecondLook:
     """With the model that the image carries."""
@@ -314,12 +412,12 @@ class TestSecondLook:
     @pytest.fixture
     def models(self, sealed: None) -> Path:
         del sealed
-        layers = admit(ImageStore.default(), "verify").layers
+        layers = admit(ImageStore.default(), "detect-centerface").layers
         (folder,) = (layer / "models" for layer in layers if (layer / "models" / "centerface").is_dir())
         return folder
 
     def seen(self, staged: Staged, models: Path) -> tuple[Finding, ...]:
-        return look(staged, models).findings
+        return look(staged, [models]).findings
 
     def test_a_face_that_nobody_had_found(self, tmp_path: Path, models: Path) -> None:
         staged = Staged(tmp_path, frames=30, left=range(30))
@@ -334,9 +432,3 @@ class TestSecondLook:
         for style in Style:
             staged = Staged(tmp_path, frames=2, policy=Policy(redaction=Redaction(style=style)))
             assert self.seen(staged, models) == ()
-
-    def test_a_class_that_was_not_asked_for_is_not_searched(self, tmp_path: Path, models: Path) -> None:
-        policy = Policy(detection=Detection(classes=("plate",)))
-        staged = Staged(tmp_path, frames=2, left=(0, 1), policy=policy)
-        staged.hidden = [Regions.empty()] * 2
-        assert look(staged, models).searched == 0

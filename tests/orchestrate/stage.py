@@ -24,7 +24,7 @@ from veilbox.orchestrate.plan import Program, anonymize_plan
 from veilbox.orchestrate.pod import Pod
 from veilbox.transport.control import ComponentControl, SupervisorControl
 
-NAMES = ("ingest", "detect-centerface", "anonymize", "export", "verify", "audit")
+NAMES = ("ingest", "detect-centerface", "anonymize", "export", "verify", "second-centerface", "audit")
 PROGRAMS = {name: Program(image=Digest.of(name.encode()), args=("python3",), env=()) for name in NAMES}
 CANARIES = Canaries(path="/nowhere", tcp_port=1, abstract_socket="none")
 # Every gate up to level 3 held, as a component reports its own, and as the observer reports the rest.
@@ -75,6 +75,7 @@ class Played:
     start_ns: int = 0
     printed: str = ""
     spent: Cost = field(default_factory=Cost)
+    ended: bool = False
 
     def fileno(self) -> int:
         return self.process
@@ -90,6 +91,9 @@ class Played:
 
     def cost(self) -> Cost:
         return self.spent
+
+    def end(self) -> None:
+        self.ended = True
 
 
 class Stage:
@@ -141,7 +145,7 @@ class Stage:
             for _, fds in actor.hear():
                 for fd in fds:
                     os.close(fd)
-            stride = 32 if name.startswith("detect") else 0
+            stride = 32 if name.startswith(("detect", "second")) else 0
             actor.say(Hello(component=name, first_ns=1, imported_ns=2), Probed(gates=GATES_HELD))
             actor.say(Ready(ready_ns=3, classes=self.classes if stride else (), stride=stride))
 

@@ -10,9 +10,27 @@ from veilbox.core.digest import Digest
 from veilbox.core.errors import UsageError
 from veilbox.core.plan import SUPERVISOR, Mount, Plan
 from veilbox.core.policy import Detection, Keep, Policy
-from veilbox.orchestrate.plan import Program, anonymize_plan, detect_plan, detectors
+from veilbox.orchestrate.plan import (
+    Program,
+    anonymize_plan,
+    detect_plan,
+    detectors,
+    second_detectors,
+    second_detectors_of,
+)
 
-NAMES = ("ingest", "detect-centerface", "detect-plates", "detect-objects", "anonymize", "export", "verify", "audit")
+NAMES = (
+    "ingest",
+    "detect-centerface",
+    "detect-plates",
+    "detect-objects",
+    "anonymize",
+    "export",
+    "verify",
+    "second-centerface",
+    "second-plates",
+    "audit",
+)
 PROGRAMS = {
     name: Program(image=Digest.of(name.encode()), args=("/usr/bin/python3", "-m", "veilbox.components"), env=())
     for name in NAMES
@@ -24,7 +42,8 @@ SIGHT = {
     "detect-centerface": {"analysis": True},
     "anonymize": {"raw": True, "clean": False},
     "export": {"clean": True},
-    "verify": {},
+    "verify": {"second": False},
+    "second-centerface": {"second": True},
     "audit": {},
 }
 
@@ -48,12 +67,21 @@ BOTH = Policy(detection=Detection(classes=("plate", "face")))
 
 def test_every_class_brings_its_detector_and_all_see_the_same_picture() -> None:
     plan = anonymize_plan(BOTH, PROGRAMS, cpus=2)
-    assert _sight(plan) == SIGHT | {"detect-plates": {"analysis": True}}
+    assert _sight(plan) == SIGHT | {"detect-plates": {"analysis": True}, "second-plates": {"second": True}}
     edges = [(edge.name, edge.producer, edge.consumers) for edge in plan.edges]
     assert ("analysis", "ingest", ("detect-centerface", "detect-plates")) in edges
     for name in ("detect-centerface", "detect-plates"):
         assert ("boxes", name, ("anonymize",)) in edges
     assert detectors(Policy(detection=Detection(classes=("plate",)))) == ("detect-plates",)
+
+
+def test_the_second_look_has_processes_of_its_own_that_see_what_verify_shows_alone() -> None:
+    plan = anonymize_plan(BOTH, PROGRAMS, cpus=2)
+    assert second_detectors(BOTH) == {"second-centerface": "detect-centerface", "second-plates": "detect-plates"}
+    assert second_detectors_of(plan) == ("second-centerface", "second-plates")
+    edges = [(edge.name, edge.producer, edge.consumers) for edge in plan.edges]
+    assert ("second", "verify", ("second-centerface", "second-plates")) in edges
+    assert ("boxes", "second-plates", ("verify",)) in edges
 
 
 def test_classes_of_one_model_share_its_container() -> None:
@@ -86,6 +114,7 @@ def test_limits_never_exceed_the_machine() -> None:
         ("export", Mount(volume="raw", destination="/rings/raw", read_only=True)),
         ("audit", Mount(volume="clean", destination="/rings/clean", read_only=True)),
         ("anonymize", Mount(volume="analysis", destination="/rings/analysis", read_only=False)),
+        ("detect-centerface", Mount(volume="second", destination="/rings/second", read_only=True)),
     ],
 )
 def test_one_mount_too_many_is_no_plan(name: str, mount: Mount) -> None:

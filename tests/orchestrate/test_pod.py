@@ -291,7 +291,7 @@ class TestSignals:
                 pytest.fail("the signal was forgotten")
         finally:
             signal.signal(signal.SIGTERM, before)
-        assert len(started) == 6
+        assert len(started) == 7
 
 
 def test_a_gate_that_only_the_host_can_see_is_refused(stage: Stage, clock: Clock) -> None:

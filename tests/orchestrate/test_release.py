@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import Clock, Stage, clock, pod_on
+from stage import PROGRAMS, Clock, Stage, clock, pod_on
 
 from veilbox.audit.entry import Deleted, Notice
 from veilbox.core.control import (
     Append,
     Appended,
     Faulted,
+    Finish,
     Finished,
     FromComponent,
     ItemDone,
@@ -50,6 +51,7 @@ from veilbox.core.stream import Kind
 from veilbox.orchestrate import release, staging
 from veilbox.orchestrate.audit_log import LogFolder
 from veilbox.orchestrate.audit_trail import AuditTrail
+from veilbox.orchestrate.plan import anonymize_plan
 from veilbox.orchestrate.progress import Silent
 from veilbox.orchestrate.quarantine import Quarantine
 from veilbox.orchestrate.release import AnonymizeRun
@@ -244,7 +246,8 @@ def run(
         play.trails.append(trail)
         retention = SourceRetention(play.retention, play.folder.parent / "store", "0", trail)
         quarantine = Quarantine(play.folder.parent / "store", "0")
-        ran = AnonymizeRun(job, pod, trail, Director(play.stage, script), (DETECT,), retention, quarantine)
+        plan = anonymize_plan(policy, PROGRAMS, cpus=2)
+        ran = AnonymizeRun(job, pod, trail, Director(play.stage, script), plan, retention, quarantine)
         ran.run()
         for name, actor in play.stage.actors.items():
             if actor.status is None:
@@ -359,6 +362,56 @@ def test_nothing_is_released(
         run(play, script(play))
     assert names(play) == []
     assert play.source.read_bytes() == b"raw"
+
+
+MAKERS = ("ingest", DETECT, "anonymize", "export")
+
+
+class TestMakersLeave:
+    """Who makes outputs ends with the last one's last frame, while verify looks."""
+
+    def test_before_the_output_is_released(self, play: Play) -> None:
+        def script() -> Iterator[None]:
+            play.write()
+            play.witness()
+            while not all(isinstance(heard, Finish) for name in MAKERS for heard, _ in play.stage[name].hear()[-1:]):
+                yield
+            for name in MAKERS:
+                assert not any(play.stage.played[one].ended for one in MAKERS)
+                play.stage[name].say(Finished())
+            yield
+            yield
+            assert {name for name, one in play.stage.played.items() if one.ended} == {*MAKERS}
+            assert not (play.folder / "out0.mp4").exists()
+            yield from play.log()
+
+        assert len(run(play, script()).outputs) == 1
+
+    def test_not_while_another_item_waits(self, play: Play) -> None:
+        def script() -> Iterator[None]:
+            play.write()
+            play.witness(0)
+            for _ in range(5):
+                yield
+            assert not any(isinstance(heard, Finish) for heard, _ in play.stage["ingest"].hear())
+            play.stage["ingest"].die(137)
+            yield
+
+        with pytest.raises(ComponentDied, match="ingest"):
+            run(play, script(), items=2)
+
+    def test_not_if_frames_of_a_failed_output_are_on_their_way(self, play: Play) -> None:
+        def script() -> Iterator[None]:
+            play.write()
+            play.stage["export"].say(_failed())
+            yield
+            play.witness(1)
+            for _ in range(5):
+                yield
+            assert not any(isinstance(heard, Finish) for heard, _ in play.stage["anonymize"].hear())
+            yield from play.log()
+
+        assert len(run(play, script(), items=2, collected=True).outputs) == 1
 
 
 def test_a_name_taken_meanwhile_is_kept(play: Play) -> None:

@@ -19,7 +19,7 @@ from sealed_workshop import VEILBOX, make_film
 
 pytestmark = pytest.mark.sealed
 
-COMPONENTS = {"ingest", "detect-centerface", "anonymize", "export", "verify", "audit"}
+COMPONENTS = {"ingest", "detect-centerface", "anonymize", "export", "verify", "second-centerface", "audit"}
 BOUND_S = 60
 
 # A runtime between veilbox and the real one, which takes a wall out of what is created and leaves the plan as it was.

@@ -12,7 +12,7 @@ from veilbox.core.isolation import DEEP, FROM_INSIDE, Level
 
 pytestmark = pytest.mark.sealed
 
-COMPONENTS = {"ingest", "detect-centerface", "anonymize", "export", "verify", "audit"}
+COMPONENTS = {"ingest", "detect-centerface", "anonymize", "export", "verify", "second-centerface", "audit"}
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])

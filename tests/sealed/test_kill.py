@@ -28,7 +28,7 @@ from sealed_workshop import VEILBOX, RunVeilbox, make_film
 
 pytestmark = pytest.mark.sealed
 
-NAMES = ("ingest", "detect-centerface", "anonymize", "export", "verify", "audit")
+NAMES = ("ingest", "detect-centerface", "anonymize", "export", "verify", "second-centerface", "audit")
 KILLS = int(os.environ.get("VEILBOX_KILLS", "30"))
 SEED = os.environ.get("VEILBOX_SEED", str(random.SystemRandom().randrange(10**6)))
 FRAMES = 50

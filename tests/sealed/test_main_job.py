@@ -19,7 +19,7 @@ from veilbox.orchestrate.report import report_schema
 
 pytestmark = pytest.mark.sealed
 
-COMPONENTS = ["ingest", "detect-centerface", "anonymize", "export", "verify", "audit"]
+COMPONENTS = ["ingest", "detect-centerface", "anonymize", "export", "verify", "second-centerface", "audit"]
 
 
 def _frames(path: Path) -> list[np.ndarray]:

@@ -18,14 +18,15 @@ from veilbox.core.isolation import GATES, Level
 
 pytestmark = pytest.mark.sealed
 
-COMPONENTS = ("ingest", "detect-centerface", "anonymize", "export", "verify", "audit")
+COMPONENTS = ("ingest", "detect-centerface", "anonymize", "export", "verify", "second-centerface", "audit")
 # Which ring volumes a component may mount, and which of them read-only: the design's least sight.
 SIGHT = {
     "ingest": {"/rings/raw": "rw", "/rings/analysis": "rw"},
     "detect-centerface": {"/rings/analysis": "ro"},
     "anonymize": {"/rings/raw": "ro", "/rings/clean": "rw"},
     "export": {"/rings/clean": "ro"},
-    "verify": {},
+    "verify": {"/rings/second": "rw"},
+    "second-centerface": {"/rings/second": "ro"},
     "audit": {},
 }
 REQUIRED = [name for name, level in GATES.items() if level <= Level.UNPRIVILEGED] + [

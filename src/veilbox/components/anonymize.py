@@ -153,6 +153,7 @@ class _Anonymize:
                 # A channel that is not read now must not end the wait, or the wait would spin.
                 raw = [] if self._ending else [self._raw.channel]
                 self._session.wait(readable=[*raw, *self._boxes.channels])
+        self._clean.leave()
 
     @property
     def _ending(self) -> bool:

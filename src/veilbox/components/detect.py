@@ -28,7 +28,7 @@ from veilbox.vision.detect.candidates import Candidates
 from veilbox.vision.detect.nms import suppress
 
 # The image's model layer.
-_MODELS = Path("/models")
+MODELS = Path("/models")
 
 # Boxes of different classes from this overlap on are one thing. In 30 labelled street photographs two things of
 # different classes overlapped by 0.28 at most.
@@ -38,23 +38,22 @@ _ONE_THING = 0.8
 _TRIAL_SIDE = 256
 
 
-def run(session: Session, models: Path = _MODELS) -> None:
+def run(session: Session, models: Path = MODELS) -> None:
     """Detect in every analysis picture until ingest's last item; without edges only try whether the model works."""
     configure, channels = session.configure()
     edges = Edges(configure, channels, session)
     detector = _load(models, configure)
     if not channels:
         detector.detect(_blank(detector))
-    session.send(
-        Ready(
-            ready_ns=time.monotonic_ns(),
-            classes=detector.card.classes,
-            model=str(detector.card.digest),
-            stride=detector.card.stride,
-        )
-    )
+    introduce(session, detector)
     if channels:
-        _Detect(session, configure, detector, edges).run()
+        Detect(session, configure, detector, edges, ring="analysis").run()
+
+
+def introduce(session: Session, detector: Detector) -> None:
+    """Say that pictures may come, and of which model's kind."""
+    card = detector.card
+    session.send(Ready(ready_ns=time.monotonic_ns(), classes=card.classes, model=str(card.digest), stride=card.stride))
 
 
 def _blank(detector: Detector) -> NDArray[np.uint8]:
@@ -63,13 +62,22 @@ def _blank(detector: Detector) -> NDArray[np.uint8]:
     return np.zeros((side, 2 * side, 3), np.uint8)
 
 
-def _load(models: Path, configure: Configure) -> Detector:
+def model_folder(models: Path) -> Path:
+    """The one model of an image.
+
+    Raises:
+        ProtocolError: There is none, or another beside it.
+    """
     folders = sorted(path for path in models.iterdir() if path.is_dir())
     if len(folders) != 1:
         raise ProtocolError("the image must hold one model", where=str(models), actual=str(len(folders)))
+    return folders[0]
+
+
+def _load(models: Path, configure: Configure) -> Detector:
     detection = configure.policy.detection
     return load_detector(
-        folders[0],
+        model_folder(models),
         threads=len(os.sched_getaffinity(0)),
         threshold=detection.threshold,
         floor=detection.floor,
@@ -77,13 +85,22 @@ def _load(models: Path, configure: Configure) -> Detector:
     )
 
 
-class _Detect:
-    """The loop of one detector."""
+class Detect:
+    """The loop of one detector.
 
-    def __init__(self, session: Session, configure: Configure, detector: Detector, edges: Edges) -> None:
+    Args:
+        session: The supervisor's side of the conversation.
+        configure: The job's settings.
+        detector: What looks.
+        edges: A ring of pictures, and where boxes go.
+        ring: The name of the ring's edge.
+    """
+
+    def __init__(self, session: Session, configure: Configure, detector: Detector, edges: Edges, *, ring: str) -> None:
         self._session = session
         self._detector = detector
-        self._ring: RingConsumer = edges.ring_consumer("analysis")
+        self._edge = ring
+        self._ring: RingConsumer = edges.ring_consumer(ring)
         self._boxes: Sender = edges.boxes_out()
         card = detector.card
         wanted = configure.policy.detection.classes
@@ -119,7 +136,7 @@ class _Detect:
 
     def _frame(self, frame: FrameView) -> None:
         if self._view is None:
-            raise ProtocolError("a frame came before its start", where="analysis")
+            raise ProtocolError("a frame came before its start", where=self._edge)
         shape = (self._view.height, self._view.width, 3)
         picture = np.frombuffer(frame.buffer, np.uint8, count=shape[0] * shape[1] * 3).reshape(shape)
         found = self._select(self._detector.detect(picture))

@@ -20,7 +20,7 @@ from veilbox.core.errors import ComponentError, Failure, UsageError, VeilboxErro
 from veilbox.transport.control import ComponentControl
 
 # Component by the first word of its name: `detect-centerface` runs `detect`.
-_COMPONENTS = ("ingest", "detect", "anonymize", "export", "verify", "audit")
+_COMPONENTS = ("ingest", "detect", "anonymize", "export", "verify", "second", "audit")
 
 
 class Component(Protocol):

@@ -41,6 +41,7 @@ def run(session: Session) -> None:
         if not isinstance(message, OpenItem) or len(fds) != 1:
             raise ProtocolError("ingest takes sources only", actual=type(message).__name__)
         ingest.item(message, fds[0])
+    ingest.leave()
 
 
 class _Ingest:
@@ -156,6 +157,11 @@ class _Ingest:
                 payload=packet.payload,
             )
         )
+
+    def leave(self) -> None:
+        """Give the rings' memory back."""
+        for ring in self._rings:
+            ring.leave()
 
     def _end(self, item: int, *, aborted: bool) -> None:
         for ring in self._rings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -120,16 +120,16 @@ class Gathered:
         self._seen.append((kind, _Track(FindingKind.RESIDUAL, len(self._seen))))
         return self._seen[-1][1]
 
-    def findings(self, classes: Sequence[str]) -> Iterator[Finding]:
+    def findings(self, label: Callable[[int], str]) -> Iterator[Finding]:
         """One for each track, regions first.
 
         Args:
-            classes: The second detector's names.
+            label: Names the class of a detection.
         """
         for track in self._regions.values():
             yield track.finding("region not hidden")
         for kind, track in self._seen:
-            yield track.finding(classes[kind])
+            yield track.finding(label(kind))
 
 
 def _grown(boxes: NDArray[np.float32], margin: float) -> NDArray[np.float32]:

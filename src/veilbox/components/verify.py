@@ -1,26 +1,27 @@
 """verify: look at a finished output again, as a stranger would; it never sees a source, a ring or a raw pixel.
 
 Staged output (read-only) + which regions were to be hidden (numbers) -> findings. The file's structure is held against
-an allow-list; every frame is decoded and its regions looked at; a detector looks at frames at another scale than the
-one that found the regions.
+an allow-list; every frame is decoded and its regions looked at; detectors of their own look at frames at another scale
+than those that found the regions.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from veilbox.components.edges import Edges
 from veilbox.components.residuals import Gathered
+from veilbox.components.second_look import SecondLook
 from veilbox.components.session import Session
 from veilbox.core.control import Configure, OpenOutput, Ready, Verified
-from veilbox.core.errors import ImageError, InputError, IsolationError, ProtocolError
+from veilbox.core.detections import Detections
+from veilbox.core.errors import ComponentDied, InputError, IsolationError, ProtocolError
 from veilbox.core.findings import MOST_FINDINGS, Finding, FindingKind
 from veilbox.core.metadata import MetadataField
 from veilbox.core.policy import Keep, Policy
@@ -30,45 +31,25 @@ from veilbox.core.timing import Timeline
 from veilbox.media.source import AudioPacket, Picture, Source, open_source
 from veilbox.media.structure import Allowed, examine
 from veilbox.seal.probe import reopens_for_writing
-from veilbox.transport.messages import Boxes, End, Start
+from veilbox.transport.channel import Channel
+from veilbox.transport.messages import Boxes, End, Packet, Start
 from veilbox.transport.relay import Receiver
-from veilbox.vision.detect import Detector, load_detector
 from veilbox.vision.redact import planes_of, uncovered
 
-# The image's model layer.
-_MODELS = Path("/models")
 # A film's second look is at five quarters of the first one's size, where small faces show that the first one missed;
-# a picture's, which was searched at its own size, at two thirds, where large faces show. At one and a half times
-# verify held 292 MB, and the whole pod 629 MB at 1920x1080 (2026-11).
+# a picture's, which was searched at its own size, at two thirds, where large faces show.
 _FILM_SCALE, _IMAGE_SCALE = (5, 4), (2, 3)
 _FULL_RANGE = 2
 # Numbers of a film of a day in which a hundred people are always seen; beyond it somebody fills our memory.
 _MOST_REGION_BYTES = 512 << 20
 
 
-def run(session: Session, models: Path = _MODELS) -> None:
+def run(session: Session) -> None:
     """Look at every output that the supervisor opens."""
     configure, channels = session.configure()
     edges = Edges(configure, channels, session)
-    detector = _load(models, configure.policy)
-    session.send(
-        Ready(
-            ready_ns=time.monotonic_ns(),
-            classes=detector.card.classes,
-            model=str(detector.card.digest),
-            stride=detector.card.stride,
-        )
-    )
-    _Verify(session, configure, edges, detector).run()
-
-
-def _load(models: Path, policy: Policy) -> Detector:
-    folders = sorted(path for path in models.iterdir() if path.is_dir())
-    if len(folders) != 1:
-        raise ImageError("the image must hold one model", where=str(models), actual=str(len(folders)))
-    threads = len(os.sched_getaffinity(0))
-    score = policy.verification.score
-    return load_detector(folders[0], threads=threads, threshold=score, floor=score)
+    session.send(Ready(ready_ns=time.monotonic_ns()))
+    _Verify(session, configure, edges).run()
 
 
 @dataclass(slots=True)
@@ -82,14 +63,15 @@ class _Hidden:
 class _Verify:
     """The loop: regions arrive while films are being made, outputs when they are."""
 
-    def __init__(self, session: Session, configure: Configure, edges: Edges, detector: Detector) -> None:
+    def __init__(self, session: Session, configure: Configure, edges: Edges) -> None:
         self._session = session
         self._policy = configure.policy
         self._regions: Receiver = edges.regions_in()
-        self._detector = detector
+        self._second = SecondLook(edges, session)
         self._hidden: dict[int, _Hidden] = {}
         self._item = -1
         self._bytes = 0
+        self._over = False
 
     def run(self) -> None:
         """Work until the supervisor says that no more items follow."""
@@ -101,11 +83,15 @@ class _Verify:
                     raise ProtocolError("verify takes outputs only", actual=type(message).__name__)
                 self._look(message, fds[0])
             elif not self.receive():
-                self._session.wait(readable=[self._regions.channel])
+                self._session.wait(readable=self._readable)
+
+    @property
+    def _readable(self) -> list[Channel]:
+        return [] if self._over else [self._regions.channel]
 
     def receive(self) -> bool:
         """Take in one message about regions, if one has arrived."""
-        message = self._regions.receive()
+        message = self._next()
         match message:
             case None:
                 return False
@@ -117,6 +103,16 @@ class _Verify:
             case End():
                 self._end(message)
         return True
+
+    def _next(self) -> Start | Boxes | Packet | End | None:
+        """Whoever tells regions may leave when its last item is done; before that its silence is its death."""
+        try:
+            return None if self._over else self._regions.receive()
+        except ComponentDied:
+            if not all(hidden.complete for hidden in self._hidden.values()):
+                raise
+            self._over = True
+            return None
 
     def _keep(self, payload: bytes) -> None:
         self._hidden[self._item].frames.append(payload)
@@ -141,11 +137,13 @@ class _Verify:
         self._session.item, self._session.frames = message.item, 0
         with os.fdopen(fd, "rb", buffering=0) as file:
             while not (known := self._hidden.get(message.item)) or not known.complete:
+                if self._over:
+                    raise ProtocolError("nobody tells the regions of an output", actual=f"item {message.item}")
                 if not self.receive():
-                    self._session.wait(readable=[self._regions.channel])
+                    self._session.wait(readable=self._readable)
             if self._session.sealed and reopens_for_writing(fd):
                 raise IsolationError("the output could be changed by who looks at it", where="verify")
-            look = _Look(self._session, self, self._policy, self._detector, message, known.frames)
+            look = _Look(self._session, self, self._policy, self._second, message, known.frames)
             self._session.send(look.run(file))
         self._forget(message.item)
 
@@ -158,18 +156,17 @@ class _Look:
         session: Session,
         verify: _Verify,
         policy: Policy,
-        detector: Detector,
+        second: SecondLook,
         message: OpenOutput,
         regions: list[bytes],
     ) -> None:
         self._session = session
         self._verify = verify
         self._policy = policy
-        self._detector = detector
+        self._second = second
         self._message = message
         self._regions = regions
-        wanted = policy.detection.classes
-        self._wanted = np.array([name in wanted for name in detector.card.classes])
+        self._samples = bytearray()
         self._findings: list[Finding] = []
         self._gathered = Gathered(stride=policy.verification.stride)
         self._frames = 0
@@ -186,7 +183,7 @@ class _Look:
                 self._decode(source)
         except InputError as error:
             self._found(FindingKind.CONTENT, error.what)
-        findings = [*self._findings, *self._gathered.findings(self._detector.card.classes)]
+        findings = [*self._findings, *self._gathered.findings(self._second.label)]
         return Verified(
             item=self._message.item,
             frames=self._frames,
@@ -223,22 +220,30 @@ class _Look:
             if actual != expected:
                 self._found(FindingKind.CONTENT, f"another {what} than the source's")
         times = Timeline(info.seconds_per_pts)
-        for part in source.read():
-            if not isinstance(part, AudioPacket):
-                times.add(part.pts)
-                self._frame(info, part)
+        view = self._view(info)
+        self._second.start(told.item, info, view)
+        try:
+            for part in source.read():
+                if not isinstance(part, AudioPacket):
+                    times.add(part.pts)
+                    self._frame(info, view, part)
+        finally:
+            self._note(self._second.rest(), view)
         if not self._frames == told.frames == len(self._regions):
             self._found(FindingKind.CONTENT, "another number of frames than the source's")
         elif times.word != told.times:
             self._found(FindingKind.CONTENT, "other times than the source's")
 
-    def _frame(self, info: StreamInfo, picture: Picture) -> None:
+    def _frame(self, info: StreamInfo, view: AnalysisView, picture: Picture) -> None:
         regions = self._regions_of(self._frames)
+        due = info.kind is Kind.IMAGE or self._frames % self._policy.verification.stride == 0
+        if due and self._second.any:  # first, so that a detector looks while the regions are held against the redaction
+            self._second.show(self._frames, picture, view)
+            self._searched += 1
+            self._side = max(view.width, view.height)
         if len(regions):
             self._check_hidden(info, picture, regions)
-        due = info.kind is Kind.IMAGE or self._frames % self._policy.verification.stride == 0
-        if due and self._wanted.any():
-            self._search(info, picture, regions)
+        self._note(self._second.answered(), view)
         self._frames += 1
         self._session.frames = self._frames
         self._session.beat()
@@ -249,7 +254,9 @@ class _Look:
         return Regions.unpack(self._regions[frame]) if frame < len(self._regions) else Regions.empty()
 
     def _check_hidden(self, info: StreamInfo, picture: Picture, regions: Regions) -> None:
-        buffer = memoryview(bytearray(info.layout.nbytes))
+        if len(self._samples) != info.layout.nbytes:
+            self._samples = bytearray(info.layout.nbytes)
+        buffer = memoryview(self._samples)
         picture.copy_into(buffer)
         full = info.layout.format.rgb or info.colour.range == _FULL_RANGE
         planes = planes_of(buffer, info.layout)
@@ -257,18 +264,23 @@ class _Look:
         self._looked_at += len(regions)
         self._gathered.regions(self._frames, regions, changes)
 
-    def _search(self, info: StreamInfo, picture: Picture, regions: Regions) -> None:
-        view = self._view(info)
-        found = self._detector.detect(picture.analysis(view)).in_frame(view)
-        counts = self._wanted[found.classes] & (found.scores >= self._policy.verification.score)
-        boxes: NDArray[np.float32] = found.boxes[counts]
-        self._gathered.detections(
-            self._frames, boxes, found.scores[counts], found.classes[counts], regions, self._policy.redaction.margin
-        )
-        self._searched += 1
-        self._side = max(view.width, view.height)
+    def _note(self, answers: Iterable[tuple[int, Detections]], view: AnalysisView) -> None:
+        """Take in what the second look saw of the classes that are to be hidden."""
+        wanted, least = self._policy.detection.classes, self._policy.verification.score
+        for frame, found in answers:
+            placed = found.in_frame(view)
+            named = np.array([self._second.label(int(kind)) in wanted for kind in found.classes], np.bool_)
+            counts = named & (found.scores >= least)
+            self._gathered.detections(
+                frame,
+                placed.boxes[counts],
+                found.scores[counts],
+                found.classes[counts],
+                self._regions_of(frame),
+                self._policy.redaction.margin,
+            )
 
     def _view(self, info: StreamInfo) -> AnalysisView:
         above, below = _FILM_SCALE if info.kind is Kind.FILM else _IMAGE_SCALE
         first = self._policy.detection.long_side(info.kind, info.width, info.height)
-        return AnalysisView.fit(info, long_side=max(1, first * above // below), stride=self._detector.card.stride)
+        return AnalysisView.fit(info, long_side=max(1, first * above // below), stride=self._message.analysis_stride)

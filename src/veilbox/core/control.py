@@ -23,7 +23,7 @@ class EdgeEnd:
     """One end of an edge as a component holds it.
 
     Attributes:
-        edge: The edge's name: `raw`, `analysis`, `boxes`, `clean`, `audio`.
+        edge: The edge's name: `raw`, `analysis`, `boxes`, `clean`, `regions`, `second`, `audio`.
         peer: The component at the other end.
         producer: Whether this component sends frames or boxes; else it receives them.
         ring: Directory inside the container in which the ring's file lies; empty if the edge has none.
@@ -98,6 +98,7 @@ class OpenOutput:
         frames: How many every witness passed on.
         times: When the frames show, as `core.timing` condenses it.
         metadata: What it says about itself, as `core.metadata` condenses it.
+        analysis_stride: Sides of the picture for the second look are multiples of it.
     """
 
     item: int
@@ -109,6 +110,7 @@ class OpenOutput:
     frames: int
     times: str
     metadata: str
+    analysis_stride: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,7 +24,7 @@ from veilbox.orchestrate.image_sboms import image_sboms
 from veilbox.orchestrate.launcher import Launcher
 from veilbox.orchestrate.machine import engine
 from veilbox.orchestrate.models import chosen_models
-from veilbox.orchestrate.plan import anonymize_plan, detectors_of
+from veilbox.orchestrate.plan import anonymize_plan, second_detectors
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.quarantine import Quarantine
@@ -55,7 +55,8 @@ def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
     began = time.monotonic()
     check_sources(job.items, job.policy)
     progress.phase("admitting images")
-    with engine(store, FIXED, detect=partial(chosen_models, store, job.policy)) as machine:
+    second = second_detectors(job.policy)
+    with engine(store, FIXED, detect=partial(chosen_models, store, job.policy), second=second) as machine:
         plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
         return run_plan(
             job,
@@ -93,7 +94,7 @@ def run_plan(
         opened = time.monotonic()
         retention = SourceRetention(job.policy.retention, log_root, job_id, trail)
         quarantine = Quarantine(log_root, job_id)
-        run = AnonymizeRun(job, pod, trail, progress, detectors_of(plan), retention, quarantine)
+        run = AnonymizeRun(job, pod, trail, progress, plan, retention, quarantine)
         try:
             run.run()
         except BaseException as error:

@@ -96,6 +96,10 @@ class _Container:
             out_of_memory=usage.oom_kills or 0,
         )
 
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.signal(9)
+
     def _drain(self) -> None:
         """Keep the first bytes printed and let the rest go, so that a chatty component never blocks on the pipe."""
         while True:

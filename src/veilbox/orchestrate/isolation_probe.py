@@ -12,7 +12,7 @@ from veilbox.oci.image.store import ImageStore
 from veilbox.oci.runtime.driver import KNOWN as KNOWN_RUNTIMES
 from veilbox.orchestrate.anonymize import FIXED
 from veilbox.orchestrate.machine import engine
-from veilbox.orchestrate.plan import anonymize_plan, detectors
+from veilbox.orchestrate.plan import anonymize_plan, detectors, second_detectors
 from veilbox.orchestrate.pod import Pod
 from veilbox.seal.canary import planted
 
@@ -95,7 +95,8 @@ def probe_isolation(
     """
     asked = policy or Policy()
     names = detectors(asked)
-    with engine(store, FIXED, detect=lambda _: dict.fromkeys(names), runtimes=runtimes) as machine:
+    second = second_detectors(asked)
+    with engine(store, FIXED, detect=lambda _: dict.fromkeys(names), second=second, runtimes=runtimes) as machine:
         plan = anonymize_plan(asked, machine.programs, cpus=machine.cpus, detect=names)
         with planted() as canaries, Pod(plan, machine.launcher, asked, canaries, deep=deep) as pod:
             pod.await_ready()

@@ -70,6 +70,9 @@ class Launched(Protocol):
     def cost(self) -> Cost:
         """What it has used so far."""
 
+    def end(self) -> None:
+        """End it at once, so that what it holds is free; what is left of it goes with `Launcher.stop`."""
+
 
 class Launcher(Protocol):
     """Starts every container of a plan, and ends every one on every path."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from veilbox.core.digest import Digest
 from veilbox.oci.admit import RunnableImage, Trust, admit
@@ -22,7 +23,7 @@ from veilbox.oci.runtime.namespaces import enter_private_namespaces
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.containers import ContainerLauncher
 from veilbox.orchestrate.interruption import uninterrupted
-from veilbox.orchestrate.models import DetectModels, furnished
+from veilbox.orchestrate.models import DetectModels, furnished, of_second_look
 from veilbox.orchestrate.plan import Program
 from veilbox.seal.allowlist import syscalls
 
@@ -72,6 +73,10 @@ class Engine:
         }
 
 
+# Plans without verify have none.
+_NO_SECOND_LOOK: Mapping[str, str] = MappingProxyType({})
+
+
 def _no_detectors(_: Trust) -> DetectModels:
     return {}
 
@@ -82,6 +87,7 @@ def engine(
     names: Sequence[str],
     *,
     detect: Callable[[Trust], DetectModels] = _no_detectors,
+    second: Mapping[str, str] = _NO_SECOND_LOOK,
     runtimes: Sequence[str] = KNOWN_RUNTIMES,
 ) -> Iterator[Engine]:
     """Make this process a supervisor, for its whole life: its namespaces cannot be left again.
@@ -90,6 +96,7 @@ def engine(
         store: Where the component images are.
         names: The components that the plan will need, besides detectors.
         detect: Says which detectors it will need, and which models run in them.
+        second: The components of its second look, and the images that they run.
         runtimes: Those that may be taken, the preferred one first.
 
     Raises:
@@ -97,7 +104,7 @@ def engine(
         MachineError: The machine has no usable runtime, or refuses the namespaces.
     """
     with lease(store.root) as held:
-        images, models = _admitted(store, names, detect, held)
+        images, models = _admitted(store, names, detect, second, held)
         # Both before the namespaces: afterwards every user looks like root, and foreign mounts are out of sight.
         run = RunDirectory.here()
         run.sweep()
@@ -119,7 +126,11 @@ def engine(
 
 
 def _admitted(
-    store: ImageStore, names: Sequence[str], detect: Callable[[Trust], DetectModels], held: Lease
+    store: ImageStore,
+    names: Sequence[str],
+    detect: Callable[[Trust], DetectModels],
+    second: Mapping[str, str],
+    held: Lease,
 ) -> tuple[dict[str, RunnableImage], DetectModels]:
     """Admit images and models, and keep their layers from being collected while the job runs."""
     trust = Trust.of(store)  # one policy and one moment for the whole job
@@ -127,6 +138,7 @@ def _admitted(
         models = detect(trust)
         images = {name: admit(store, name, trust=trust) for name in names}
         images |= {name: furnished(store, name, model, trust) for name, model in models.items()}
+        images |= {name: of_second_look(store, image, trust) for name, image in second.items()}
         for image in images.values():
             held.add_found([image.manifest, *(Digest(f"sha256:{folder.name}") for folder in image.layers)])
             held.add_found([merged_digest(image.layers)])  # which is made only where overlays are refused

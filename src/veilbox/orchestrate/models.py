@@ -120,3 +120,20 @@ def furnished(store: ImageStore, component: str, model: RunnableModel | None, tr
         )
     below = tuple(layer for layer in image.layers if layer != image.model_layer)
     return replace(image, name=component, layers=(*below, model.folder), model=model.weights, model_layer=model.folder)
+
+
+def of_second_look(store: ImageStore, component: str, trust: Trust) -> RunnableImage:
+    """An admitted detector's image for the second look: with its own model, whatever the first look runs.
+
+    Args:
+        store: Where the image is.
+        component: `detect-NAME`.
+        trust: By what it is judged. If it pins that model to others, or revokes it, the one in use runs.
+
+    Raises:
+        ImageError: As in `furnished`.
+    """
+    name, policy = component.removeprefix(DETECT), trust.policy
+    own = admit(store, component, trust=trust).model
+    refused = own in policy.revoked_digests or own not in policy.models.get(name, {own})
+    return furnished(store, component, in_use(store, name, trust) if refused else None, trust)

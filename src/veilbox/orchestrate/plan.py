@@ -49,6 +49,8 @@ class Program:
 DETECT = "detect-"
 # The component that looks at outputs.
 VERIFY = "verify"
+# How the names of the detectors begin that verify asks; what follows is the model.
+SECOND = "second-"
 
 # The classes of COCO that are hidden: people, what they drive, and what shows something.
 OBJECTS = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "tv", "laptop", "cell phone")
@@ -56,6 +58,8 @@ OBJECTS = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "tv", "lapt
 DETECTORS = MappingProxyType(
     {"face": "detect-centerface", "plate": "detect-plates"} | dict.fromkeys(OBJECTS, "detect-objects")
 )
+# Whose image gives verify's second opinion on a class; it is the image's own model, whatever the first look runs.
+_SECOND_OPINIONS = MappingProxyType({"face": "detect-centerface", "plate": "detect-plates"})
 
 
 def detectors(policy: Policy) -> tuple[str, ...]:
@@ -73,9 +77,20 @@ def detectors(policy: Policy) -> tuple[str, ...]:
     return tuple(dict.fromkeys(detector for name, detector in DETECTORS.items() if name in wanted))
 
 
+def second_detectors(policy: Policy) -> dict[str, str]:
+    """The components of the second look and the images that they run, for the classes that have a second opinion."""
+    images = {image: None for name, image in _SECOND_OPINIONS.items() if name in policy.detection.classes}
+    return {f"{SECOND}{image.removeprefix(DETECT)}": image for image in images}
+
+
 def detectors_of(plan: Plan) -> tuple[str, ...]:
     """The detect components of a plan, in its order."""
     return tuple(container.name for container in plan.containers if container.name.startswith(DETECT))
+
+
+def second_detectors_of(plan: Plan) -> tuple[str, ...]:
+    """The components of a plan's second look, in its order."""
+    return tuple(container.name for container in plan.containers if container.name.startswith(SECOND))
 
 
 def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int, detect: tuple[str, ...] = ()) -> Plan:
@@ -88,9 +103,11 @@ def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int
         detect: The detect components, where they are not those of the policy's classes.
 
     Returns:
-        ingest, the detectors, anonymize, export, verify and audit, with one volume for each ring.
+        ingest, the detectors, anonymize, export, verify with the detectors of its own, and audit, with one volume for
+        each ring.
     """
     detect = detect or detectors(policy)
+    second = tuple(second_detectors(policy))
     edges = [
         Edge(name="raw", producer="ingest", consumers=("anonymize",), volume="raw"),
         Edge(name="analysis", producer="ingest", consumers=detect, volume="analysis"),
@@ -100,13 +117,17 @@ def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int
     ]
     if Keep.AUDIO in policy.keep:
         edges.append(Edge(name="audio", producer="ingest", consumers=("export",)))
-    names = ("ingest", *detect, "anonymize", "export", VERIFY, "audit")
-    volumes = (
+    names = ("ingest", *detect, "anonymize", "export", VERIFY, *second, "audit")
+    volumes = [
         Volume(name="raw", size_bytes=_FRAME_VOLUME_BYTES),
         Volume(name="analysis", size_bytes=_ANALYSIS_VOLUME_BYTES),
         Volume(name="clean", size_bytes=_FRAME_VOLUME_BYTES),
-    )
-    return _plan(names, volumes, edges, programs, cpus)
+    ]
+    if second:
+        edges.append(Edge(name="second", producer=VERIFY, consumers=second, volume="second"))
+        edges.extend(Edge(name="boxes", producer=name, consumers=(VERIFY,)) for name in second)
+        volumes.append(Volume(name="second", size_bytes=_ANALYSIS_VOLUME_BYTES))
+    return _plan(names, tuple(volumes), edges, programs, cpus)
 
 
 def detect_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int, detect: tuple[str, ...] = ()) -> Plan:
@@ -182,4 +203,4 @@ def _container(name: str, program: Program, edges: Sequence[Edge], cpus: int) ->
 def _limits(name: str) -> Limits:
     if name == "audit":
         return _AUDIT
-    return _DETECT if name.startswith(DETECT) else _PIXELS
+    return _DETECT if name.startswith((DETECT, SECOND)) else _PIXELS

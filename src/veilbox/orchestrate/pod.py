@@ -69,6 +69,8 @@ class Member:
     progress: tuple[int, int] = (0, 0)
     finished: bool = False
     lost: bool = False
+    dismissed: bool = False
+    ended: bool = False
     cost: Cost = field(default_factory=Cost)
 
     @property
@@ -263,7 +265,8 @@ class Pod:
                 ended.append(name)
         for name in ended:
             yield from self._receive(name)
-            self.died(name)
+            if not self.members[name].ended:
+                self.died(name)
         self._check_complaint()
         # Whatever was sent before this look has been read by now, however long ago the last one was.
         self._check_silence(before)
@@ -272,6 +275,8 @@ class Pod:
     def _receive(self, name: str) -> Iterator[tuple[str, FromComponent]]:
         member = self.members[name]
         for _ in range(_AT_A_LOOK):
+            if member.ended:
+                return
             try:
                 received = member.launched.control.receive()
             except ComponentDied:
@@ -294,6 +299,7 @@ class Pod:
                 self._introduce(name, member, message)
             case Finished():
                 member.finished = True
+                self._end_dismissed()
             case Faulted():
                 self._faulted(message.failure.error(name))
             case _:
@@ -342,7 +348,7 @@ class Pod:
     def _check_silence(self, now: float) -> None:
         for name, member in self.members.items():
             allowed = self._allowed_s(member)
-            if now - member.last_seen_s > allowed and not member.lost:
+            if now - member.last_seen_s > allowed and not (member.lost or member.ended):
                 raise ComponentHung(
                     "no sign of life", where=name, expected=f"one within {allowed:g} s", advice=_RELEASED
                 )
@@ -350,7 +356,8 @@ class Pod:
     def _check_progress(self) -> None:
         allowed = max(self._allowed_s(member) for member in self.members.values())
         if self._still_s > allowed:
-            quiet = min(self.members, key=lambda name: self.members[name].last_seen_s)
+            working = [name for name, member in self.members.items() if not member.ended]
+            quiet = min(working, key=lambda name: self.members[name].last_seen_s)
             raise ComponentHung(
                 "no component made progress",
                 where="pod",
@@ -391,7 +398,7 @@ class Pod:
         """
         ending = {name: member for name, member in self.members.items() if name not in but}
         for name, member in ending.items():
-            if not (member.finished or member.lost):
+            if not (member.finished or member.lost or member.dismissed):
                 with self._losing():
                     self.send(name, Finish())
         while not all(member.finished or member.lost for member in ending.values()):
@@ -399,7 +406,32 @@ class Pod:
                 for _ in self.poll():
                     pass  # an item that was settled already may still be told of
         for member in self.members.values():
-            member.cost = member.launched.cost()
+            if not member.ended:
+                member.cost = member.launched.cost()
+
+    def dismiss(self, names: Sequence[str]) -> None:
+        """Tell components that their work is done, and end them as soon as all have said so.
+
+        All at once: one that still looks at its edges would take its neighbour's end for a death.
+
+        Args:
+            names: They must not be needed again; their neighbours among the others must be able to do without them.
+        """
+        for name in names:
+            self.members[name].dismissed = True
+            self.send(name, Finish())
+
+    def _end_dismissed(self) -> None:
+        """End who was dismissed once none of them has more to say; what each has used is read before."""
+        leaving = [member for member in self.members.values() if member.dismissed]
+        if not all(member.finished for member in leaving):
+            return
+        for member in leaving:
+            if not member.ended:
+                member.cost = member.launched.cost()
+                self._forget(member)
+                member.ended = True
+                member.launched.end()
 
     @contextmanager
     def _losing(self) -> Iterator[None]:
@@ -413,6 +445,10 @@ class Pod:
 
     def _lose(self, member: Member) -> None:
         member.lost = True
+        self._forget(member)
+
+    def _forget(self, member: Member) -> None:
+        """Look at it no more."""
         for fd in (member.launched.control.fileno(), member.launched.fileno()):
             if fd in self._selector.get_map():
                 self._selector.unregister(fd)

@@ -12,9 +12,11 @@ from pathlib import Path
 from veilbox.core.control import Appended, ItemDone, ItemFailed, ItemStarted, OpenItem, OpenOutput, Verified
 from veilbox.core.errors import Failure, InputError, OutputError, ProtocolError, UsageError, VeilboxError
 from veilbox.core.job import Item, Job
+from veilbox.core.plan import Plan
 from veilbox.core.policy import Verdict
 from veilbox.metrics.histogram import Histogram
-from veilbox.orchestrate.audit_trail import AuditTrail
+from veilbox.orchestrate.audit_trail import AUDIT, AuditTrail
+from veilbox.orchestrate.plan import VERIFY, detectors_of, second_detectors_of
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.quarantine import Quarantine
@@ -30,6 +32,8 @@ from veilbox.orchestrate.verdict import judged, withheld
 _WINDOW = 4
 # Who must have passed every frame of an item before it may be released.
 _WITNESSES = ("ingest", "anonymize", "export")
+# Who looks at outputs, and who keeps the log: they work on when every frame has passed.
+_LAST = (VERIFY, AUDIT)
 # Who may say that a source or an output is at fault. Everybody else's failure is the job's.
 _MAY_FAIL = ("ingest", "export")
 # `core.regions.Origin` in lower case; that file needs numpy, which starting a job does not.
@@ -54,6 +58,11 @@ class _Open:
     vouched: bool = False
     latency_us: Histogram = field(default_factory=Histogram)
 
+    @property
+    def passed(self) -> bool:
+        """Whether every frame has passed all who handle it."""
+        return all(witness in self.done for witness in _WITNESSES)
+
     def discard(self) -> None:
         """Leave nothing of the output, and read no further in the source."""
         self.staged.discard()
@@ -75,7 +84,7 @@ class AnonymizeRun:
         pod: Components that are ready.
         trail: The audit log's ear.
         progress: Told of every step.
-        detectors: Names of the pod's detect components.
+        plan: What the pod runs.
         retention: What becomes of sources.
         quarantine: Where outputs go that are kept and not released.
     """
@@ -86,7 +95,7 @@ class AnonymizeRun:
         pod: Pod,
         trail: AuditTrail,
         progress: Progress,
-        detectors: tuple[str, ...],
+        plan: Plan,
         retention: SourceRetention,
         quarantine: Quarantine,
     ) -> None:
@@ -96,10 +105,13 @@ class AnonymizeRun:
         self._pod = pod
         self._trail = trail
         self._progress = progress
+        detectors, second = detectors_of(plan), second_detectors_of(plan)
         self._stride = pod.common_stride(detectors)
+        self._second_stride = pod.common_stride(second)
         self._classes = frozenset(
             kind for name in detectors if (ready := pod.members[name].ready) for kind in ready.classes
         )
+        self._makers = tuple(name for name in pod.members if name not in (*_LAST, *second))
         self._waiting = list(enumerate(job.items))
         self._open: dict[int, _Open] = {}
         self._vouched: list[int] = []
@@ -122,6 +134,7 @@ class AnonymizeRun:
                     self._open_next()
                 if self._open:
                     self._look()
+                    self._dismiss_makers()
                 self._progress.advance(*self._pod.members["export"].progress)
         finally:
             for opened in self._open.values():
@@ -132,6 +145,13 @@ class AnonymizeRun:
             self._handle(name, message)
             if not (self._waiting or self._open):
                 return  # nothing that a component does now can take back what was released
+
+    def _dismiss_makers(self) -> None:
+        """Once the last frame of the last item has passed, free what its makers hold: verify's detectors need it."""
+        if self._waiting or not all(opened.passed for opened in self._open.values()):
+            return
+        makers, self._makers = self._makers, ()
+        self._pod.dismiss(makers)
 
     def _open_next(self) -> None:
         number, item = self._waiting.pop(0)
@@ -186,7 +206,7 @@ class AnonymizeRun:
         if name == "export":
             opened.latency_us = Histogram.unpacked(message.latency_us)
         # A detector may tell that it is done after the witnesses did; that must not vouch a second time.
-        if name in _WITNESSES and all(witness in opened.done for witness in _WITNESSES):
+        if name in _WITNESSES and opened.passed:
             self._check(message.item, opened)
 
     def _failed(self, name: str, number: int, failure: Failure) -> None:
@@ -195,6 +215,8 @@ class AnonymizeRun:
             return  # it failed elsewhere meanwhile
         if name in opened.done:
             raise ProtocolError("an item failed after it was done", where=name, actual=str(number))
+        if name == "export":
+            self._makers = ()  # frames of it are still on their way: nobody may leave before the end
         self._drop(number)
         where = opened.item.name if name == "ingest" else str(opened.item.output)
         self._fail(number, opened.item, failure.error(where))
@@ -218,7 +240,8 @@ class AnonymizeRun:
         try:
             started, frames = _agreed(opened)
             opened.staged.freeze()
-            self._pod.send("verify", _opening(number, opened, started, frames), [opened.staged.fd])
+            message = _opening(number, opened, started, frames, self._second_stride)
+            self._pod.send(VERIFY, message, [opened.staged.fd])
             opened.output = _output(opened, started, frames, self._classes)
         except (InputError, OutputError) as error:
             self._drop(number)
@@ -295,7 +318,7 @@ def _agreed(opened: _Open) -> tuple[ItemStarted, int]:
     return opened.started, frames["export"]
 
 
-def _opening(number: int, opened: _Open, started: ItemStarted, frames: int) -> OpenOutput:
+def _opening(number: int, opened: _Open, started: ItemStarted, frames: int, stride: int) -> OpenOutput:
     return OpenOutput(
         item=number,
         suffix=opened.item.suffix,
@@ -306,6 +329,7 @@ def _opening(number: int, opened: _Open, started: ItemStarted, frames: int) -> O
         frames=frames,
         times=opened.done["ingest"].times,
         metadata=started.metadata,
+        analysis_stride=stride,
     )
 
 

@@ -15,10 +15,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veilbox.components import detect, entry, verify
+from veilbox.components import detect, entry, second
 from veilbox.core.plan import Container, Plan
 from veilbox.orchestrate.launcher import Cost, Launched, Root
-from veilbox.orchestrate.plan import VERIFY
+from veilbox.orchestrate.plan import SECOND
 from veilbox.transport.control import SupervisorControl
 
 if TYPE_CHECKING:
@@ -56,12 +56,17 @@ class _Thread:
     def cost(self) -> Cost:
         return Cost()
 
+    def end(self) -> None:
+        self.control.close()
+        if self.thread is not None:
+            self.thread.join()
+
 
 class _WithModels:
-    """detect or verify, with its model folder where this machine has it rather than in an image."""
+    """A detector, with its model folder where this machine has it rather than in an image."""
 
     def __init__(self, name: str, models: Path) -> None:
-        self._component = verify if name == VERIFY else detect
+        self._component = second if name.startswith(SECOND) else detect
         self._models = models
 
     def run(self, session: Session) -> None:
@@ -72,7 +77,7 @@ class ThreadLauncher:
     """Runs plans in this process.
 
     Args:
-        models: By detect component, and for verify, the folder that an image would have as `/models`.
+        models: By detector, those of the second look too, the folder that an image would have as `/models`.
     """
 
     runtime = "threads"

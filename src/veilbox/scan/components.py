@@ -15,15 +15,16 @@ from veilbox.scan import compose, kubernetes, oci_config
 from veilbox.scan.rule import Fault
 from veilbox.scan.workload import Contained, Format, Kind, Mounted, Workload
 
-_NAMES = re.compile(r"(ingest|anonymize|export|verify|audit|detect(-[a-z0-9-]+)?)\Z")
+_NAMES = re.compile(r"(ingest|anonymize|export|verify|audit|(detect|second)(-[a-z0-9-]+)?)\Z")
 _RINGS = "/rings/"
 
 # Who may see a ring, the design's "least sight"; the first is its producer and alone writes it. `detect` stands for
-# every detector. Source: the design's way of the data, ADR 0005.
+# every detector, `second` for every one that verify asks. Source: the design's way of the data, ADR 0005.
 _SIGHT: Mapping[str, tuple[str, ...]] = {
     "raw": ("ingest", "anonymize"),
     "analysis": ("ingest", "detect"),
     "clean": ("anonymize", "export"),
+    "second": ("verify", "second"),
 }
 _SOURCE = "/source"
 _OUTPUT = "/output"
@@ -60,7 +61,8 @@ def _rings(workload: Workload) -> Iterator[tuple[str, str, Mounted]]:
 
 
 def _family(name: str) -> str:
-    return "detect" if name.startswith("detect") else name
+    family = name.partition("-")[0]
+    return family if family in ("detect", "second") else name
 
 
 def ring_seen(workload: Workload) -> Iterator[Fault]:

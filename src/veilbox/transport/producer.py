@@ -138,6 +138,13 @@ class RingProducer:
             if not self._collect():
                 self._waiter.wait(readable=self._channels)
 
+    def leave(self) -> None:
+        """Give the ring's memory back if nobody reads in it; the channels stay open, for they tell of our death."""
+        self._collect()
+        if self._ring is not None and self._protocol.drained:
+            self._ring.retire()
+            self._ring = None
+
     def close(self) -> None:
         """Close the channels and remove the ring file; `drain` first, or frames that were not read are lost."""
         for channel in self._channels:

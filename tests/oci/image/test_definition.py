@@ -71,7 +71,7 @@ def test_the_families_hold_what_they_need_and_no_more() -> None:
         "detect-plates": {"numpy", "inference", "plates"},
         "export": {"numpy", "media"},
         "ingest": {"numpy", "media"},
-        "verify": {"numpy", "media", "inference", "centerface"},
+        "verify": {"numpy", "media"},
     }
 
 

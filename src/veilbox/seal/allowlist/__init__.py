@@ -12,8 +12,9 @@ import os
 from veilbox.core.errors import UsageError
 
 _BASE = "base"
-# The detectors, one container per model, make the same calls.
+# The detectors, one container per model, make the same calls, those of the second look too.
 _FAMILY_SEPARATOR = "-"
+_SAME_CALLS = {"second": "detect"}
 # A component reads its list by its first instructions: pathlib and importlib.resources would cost it their import.
 _HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 
@@ -30,7 +31,8 @@ def syscalls(component: str) -> tuple[str, ...]:
     Raises:
         UsageError: No list is kept for such a component.
     """
-    family = component.partition(_FAMILY_SEPARATOR)[0]
+    named = component.partition(_FAMILY_SEPARATOR)[0]
+    family = _SAME_CALLS.get(named, named)
     own = os.path.join(_HERE, f"{family}.txt")  # noqa: PTH118
     if not family.isalpha() or family == _BASE or not os.path.isfile(own):  # noqa: PTH113
         raise UsageError("no allow-list of system calls", where=component, advice="Record one with strace first")

@@ -138,6 +138,7 @@ def load_detector(
     threshold: float | None = None,
     floor: float | None = None,
     recall: Recall = Recall.BALANCED,
+    late: bool = False,
 ) -> Detector:
     """The model in a directory, after its digest was compared with its card's.
 
@@ -147,6 +148,7 @@ def load_detector(
         threshold: The score from which a detection counts; None takes the card's.
         floor: The lowest score that is handed on; None takes the card's, but never more than the threshold.
         recall: How much is worth finding.
+        late: Whether to load the model with the first picture only.
 
     Raises:
         ImageError: A file is missing, the card is malformed, the digest is another, or the model cannot be loaded.
@@ -156,7 +158,7 @@ def load_detector(
     _require_digest(model, card.digest)
     counts = card.counting(recall) if threshold is None else threshold
     lowest = min(card.floor if floor is None else floor, counts)
-    session = Session(model, card, threads=threads)
+    session = Session(model, card, threads=threads, late=late)
     return Detector(card, session, threshold=counts, floor=lowest, shares=_SHARES[recall])
 
 

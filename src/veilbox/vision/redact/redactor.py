@@ -46,12 +46,27 @@ class Redactor:
         """
         require_planes(planes, layout)
         cores = self._cores(regions, layout)
+        for index, samples in enumerate(planes):
+            self._redact_plane(samples, cores, index, layout, full_range=full_range)
+
+    def redact_first(self, samples: Samples, layout: FrameLayout, regions: Regions, *, full_range: bool) -> None:
+        """Hide the regions in the first plane only, for who asks what that would change.
+
+        Args:
+            samples: The first of the planes, as in `redact`.
+            layout: As in `redact`, here and below.
+            regions: Likewise.
+            full_range: Likewise.
+        """
+        self._redact_plane(samples, self._cores(regions, layout), 0, layout, full_range=full_range)
+
+    def _redact_plane(
+        self, samples: Samples, cores: list[Area], index: int, layout: FrameLayout, *, full_range: bool
+    ) -> None:
         for core in cores:
-            for index, samples in enumerate(planes):
-                self._hide(samples, core, index, layout, full_range=full_range)
+            self._hide(samples, core, index, layout, full_range=full_range)
         if self._redaction.feather and cores:
-            for index, samples in enumerate(planes):
-                self._soften(samples, cores, index, layout, full_range=full_range)
+            self._soften(samples, cores, index, layout, full_range=full_range)
 
     def _cores(self, regions: Regions, layout: FrameLayout) -> list[Area]:
         solid = self._redaction.style is Style.SOLID

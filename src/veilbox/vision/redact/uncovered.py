@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilbox.core.frame import FrameLayout
-from veilbox.core.policy import Redaction
+from veilbox.core.policy import Redaction, Style
 from veilbox.core.regions import Regions
 from veilbox.vision.redact.area import Area, whole_pixels
 from veilbox.vision.redact.planes import Samples
@@ -43,14 +43,16 @@ def uncovered(
     """
     if not len(regions):
         return np.zeros(0, np.float32)
-    redactor = Redactor(redaction)
-    again = [plane.copy() for plane in planes]
-    redactor.redact(again, layout, regions, full_range=full_range)
-    once = again[0].copy()
-    redactor.redact(again, layout, regions, full_range=full_range)
+    redactor, seen = Redactor(redaction), planes[0]
+    once = seen.copy()
+    redactor.redact_first(once, layout, regions, full_range=full_range)
+    twice = once
+    if redaction.style is not Style.SOLID:  # what is one colour stays so
+        twice = once.copy()
+        redactor.redact_first(twice, layout, regions, full_range=full_range)
     scale = float((1 << layout.format.depth) - 1)
     changes = [
-        _change(planes[0], once, area, layout) - _SECOND_CHANGE * _change(once, again[0], area, layout)
+        _change(seen, once, area, layout) - _SECOND_CHANGE * _change(once, twice, area, layout)
         for area in (Area(*box) for box in whole_pixels(regions.boxes, margin=0, smallest=1).tolist())
     ]
     beyond: NDArray[np.float32] = (np.maximum(np.array(changes, np.float32), 0) / np.float32(scale)).astype(np.float32)
