@@ -42,8 +42,8 @@ class Detecting:
 
     def introduce(self) -> None:
         for name, one in (
-            (FACES, Introduction(classes=("face",), threshold=0.2)),
-            (PLATES, Introduction(classes=("plate", "badge"), threshold=0.45)),
+            (FACES, Introduction(classes=("face",), threshold=0.2, floor=0.1)),
+            (PLATES, Introduction(classes=("plate", "badge"), threshold=0.45, floor=0.2)),
         ):
             self.say(name, Start(item=0, info=encode_introduction(one)))
 

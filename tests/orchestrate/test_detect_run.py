@@ -28,7 +28,7 @@ __all__ = ["clock"]
 POLICY = Policy(deadline_s=2)
 WHO = "detect-centerface"
 STARTED = ItemStarted(item=0, first_sequence=0, kind=Kind.FILM, width=640, height=352, frames=1, rotation=0)
-START = Start(item=0, info=encode_introduction(Introduction(classes=("face",), threshold=0.5)))
+START = Start(item=0, info=encode_introduction(Introduction(classes=("face",), threshold=0.5, floor=0.1)))
 END = End(item=0, frames=1, aborted=False)
 
 
@@ -124,7 +124,7 @@ def unasked_class(stage: _Detecting) -> None:
 
 
 def renamed_class(stage: _Detecting) -> None:
-    renamed = Introduction(classes=("what it has read",), threshold=0.5)
+    renamed = Introduction(classes=("what it has read",), threshold=0.5, floor=0.1)
     stage["ingest"].say(STARTED, ItemDone(item=0, frames=1))
     stage.send(Start(item=0, info=encode_introduction(renamed)), boxes(), END)
     stage[WHO].say(ItemDone(item=0, frames=1))

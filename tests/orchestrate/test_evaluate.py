@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from veilbox.core.errors import UsageError
-from veilbox.core.policy import Detection, Policy, Redaction
+from veilbox.core.policy import Detection, Policy, Redaction, Tracking
 from veilbox.evaluation.labels import Labels, parse_labels
 from veilbox.orchestrate.detect import Box, Found, Searched
 from veilbox.orchestrate.evaluate import judged
@@ -70,6 +71,17 @@ def test_exposure_is_told_for_other_thresholds_with_tracks_made_anew() -> None:
     }
     own = next(one for one in face.exposures if one.score == 0.2)
     assert own.exposure == face.exposure
+
+
+def test_boxes_that_a_job_would_not_hand_on_keep_no_track_alive() -> None:
+    notes = [{"image_id": frame, "bbox": [10, 10, 10, 10], "track_id": 1} for frame in range(3)]
+    boxes = (box(0, (10, 10, 10, 10)), box(1, (10, 10, 10, 10), score=0.07))
+    for floor, hidden in ((0.1, 1), (0.05, 2)):
+        policy = Policy(redaction=Redaction(margin=0.0), tracking=Tracking(extend=0))
+        seen = replace(found(FILM, *boxes), floors={"face": floor})
+        assert judged(seen, labels(3, *notes), policy).classes["face"].covered == pytest.approx(hidden / 3)
+    asked = replace(policy, detection=Detection(floor=0.05))
+    assert judged(seen, labels(3, *notes), asked).classes["face"].covered == pytest.approx(2 / 3)
 
 
 def test_every_class_has_its_own_threshold_and_only_hidden_ones_count() -> None:

@@ -110,7 +110,10 @@ class Detect:
         tracked = any(end.edge == "boxes" and end.peer == "anonymize" for end in configure.ends)
         asked = configure.policy.detection.floor is not None
         self._least = detector.floor if tracked or asked else detector.threshold
-        self._introduction = encode_introduction(Introduction(classes=card.classes, threshold=detector.threshold))
+        floor = min(card.floor, detector.threshold)
+        self._introduction = encode_introduction(
+            Introduction(classes=card.classes, threshold=detector.threshold, floor=floor)
+        )
         self._view: AnalysisView | None = None
 
     def run(self) -> None:

@@ -19,10 +19,13 @@ class Introduction:
     Attributes:
         classes: Names in the order of the class indices.
         threshold: Boxes with this score or more count; boxes below only keep tracks alive.
+        floor: The lowest score of boxes that keep tracks alive, by the model's card. Lower ones are handed on only
+            where a policy asks for them.
     """
 
     classes: tuple[str, ...]
     threshold: float
+    floor: float
 
 
 def encode_introduction(introduction: Introduction) -> bytes:
@@ -40,6 +43,7 @@ def decode_introduction(data: bytes) -> Introduction:
         introduction = msgspec.json.decode(data, type=Introduction)
     except msgspec.MsgspecError as error:
         raise ProtocolError("not a detector's introduction", where="boxes") from error
-    if not 0 < len(introduction.classes) <= _MAX_CLASSES or not 0 <= introduction.threshold <= 1:
+    ordered = 0 <= introduction.floor <= introduction.threshold <= 1
+    if not 0 < len(introduction.classes) <= _MAX_CLASSES or not ordered:
         raise ProtocolError("a detector's introduction is out of bounds", where="boxes")
     return introduction

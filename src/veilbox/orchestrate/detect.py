@@ -75,12 +75,14 @@ class Found:
         searched: The sources that did not fail, in order.
         seconds: From the first source opened to the last box.
         thresholds: By class, from which score on a box counts; boxes below are here only if the policy has a floor.
+        floors: By class, the lowest score that keeps a track alive, by the model's card.
     """
 
     boxes: tuple[Box, ...]
     failures: tuple[SourceFailure, ...]
     searched: tuple[Searched, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    floors: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -111,6 +113,7 @@ def run_plan(job: Job, plan: Plan, launcher: Launcher, *, progress: Progress) ->
             failures=tuple(run.failures),
             searched=tuple(run.searched),
             thresholds=run.thresholds,
+            floors=run.floors,
             seconds=seconds,
         )
 
@@ -142,6 +145,7 @@ class DetectRun:
         self.failures: list[SourceFailure] = []
         self.searched: list[Searched] = []
         self.thresholds: dict[str, float] = {}
+        self.floors: dict[str, float] = {}
 
     def run(self) -> None:
         """Work until every item is done or failed.
@@ -189,8 +193,9 @@ class DetectRun:
             match message:
                 case Start():
                     # Ingest says which item is meant, and the classes are known.
-                    threshold = decode_introduction(message.info).threshold
-                    self.thresholds.update(dict.fromkeys(self._classes[name], threshold))
+                    told = decode_introduction(message.info)
+                    self.thresholds.update(dict.fromkeys(self._classes[name], told.threshold))
+                    self.floors.update(dict.fromkeys(self._classes[name], told.floor))
                 case Boxes():
                     opened.found.append((name, message))
                 case End():

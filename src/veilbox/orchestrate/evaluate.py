@@ -113,6 +113,23 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Scores:
+    """By class: from which score on boxes count, and from which on they keep tracks alive, as in a job."""
+
+    counts: Mapping[str, float]
+    keeps: Mapping[str, float]
+
+    @classmethod
+    def of(cls, found: Found, policy: Policy, *, counts: float | None = None) -> _Scores:
+        """Of what was found, or as if boxes counted from another score on."""
+        thresholds = found.thresholds if counts is None else dict.fromkeys(found.thresholds, counts)
+        floors = {name: found.floors.get(name, FLOOR) for name in thresholds}
+        if policy.detection.floor is not None:
+            floors = dict.fromkeys(thresholds, policy.detection.floor)
+        return cls(counts=thresholds, keeps={name: min(floors[name], thresholds[name]) for name in thresholds})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Picture:
     """One labelled picture."""
 
@@ -157,7 +174,7 @@ def judged(found: Found, labels: Labels, policy: Policy) -> Evaluation:
         boxes[box.item][box.frame].append(box)
     pictures: list[_Picture] = []
     for one in found.searched:
-        pictures += _pictures(one, boxes[one.item], labels, policy, found.thresholds)
+        pictures += _pictures(one, boxes[one.item], labels, policy, _Scores.of(found, policy))
     if not pictures:
         raise UsageError(
             "no picture is labelled",
@@ -193,11 +210,11 @@ def _exposures(
     """By class; all classes count from the same score on."""
     told: dict[str, list[ExposureAt]] = {name: [] for name in classes}
     for score in _EXPOSURE_POINTS:
-        thresholds = dict.fromkeys(found.thresholds, score)
+        scores = _Scores.of(found, policy, counts=score)
         seen = [
             (label.category, (one.name, label.identity), share)
             for one in found.searched
-            for label, share in _shares(one, boxes[one.item], labels, policy, thresholds)
+            for label, share in _shares(one, boxes[one.item], labels, policy, scores)
             if label.identity is not None
         ]
         for name in classes:
@@ -211,10 +228,10 @@ def _shares(
     boxes: Mapping[int, Sequence[Box]],
     labels: Labels,
     policy: Policy,
-    thresholds: Mapping[str, float],
+    scores: _Scores,
 ) -> Iterator[tuple[Label, float]]:
     """The labels of a source and how much of each is hidden."""
-    for frame, regions in _tracked(searched, boxes, policy, thresholds):
+    for frame, regions in _tracked(searched, boxes, policy, scores):
         wanted = _wanted(labels.at(searched.name, frame) or (), policy)
         if wanted:
             yield from _hidden_shares(_hidden(searched, regions, policy), wanted)
@@ -236,9 +253,9 @@ def _pictures(
     boxes: Mapping[int, Sequence[Box]],
     labels: Labels,
     policy: Policy,
-    thresholds: Mapping[str, float],
+    scores: _Scores,
 ) -> Iterator[_Picture]:
-    for frame, regions in _tracked(searched, boxes, policy, thresholds):
+    for frame, regions in _tracked(searched, boxes, policy, scores):
         told = labels.at(searched.name, frame)
         if told is None:
             continue
@@ -256,15 +273,16 @@ def _pictures(
 
 
 def _tracked(
-    searched: Searched, boxes: Mapping[int, Sequence[Box]], policy: Policy, thresholds: Mapping[str, float]
+    searched: Searched, boxes: Mapping[int, Sequence[Box]], policy: Policy, scores: _Scores
 ) -> Iterator[tuple[int, Regions]]:
     """What anonymize covers in each frame; the film's own look-ahead is taken to fit the ring."""
-    classes = list(thresholds)
-    counted = {classes.index(name): threshold for name, threshold in thresholds.items()}
+    classes = list(scores.counts)
+    counted = {classes.index(name): threshold for name, threshold in scores.counts.items()}
     tracker = Tracker(policy.tracking, width=searched.width, height=searched.height, thresholds=counted)
     for frame in range(_length(searched, policy)):
         analysed = frame % policy.detection.stride == 0
-        tracker.push(frame, _detections(boxes.get(frame, ()), classes) if analysed else None)
+        kept = [box for box in boxes.get(frame, ()) if box.score >= scores.keeps[box.category]]
+        tracker.push(frame, _detections(kept, classes) if analysed else None)
         yield from tracker.ready()
     yield from tracker.flush()
 
