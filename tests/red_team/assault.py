@@ -28,7 +28,7 @@ from veilbox.oci.image.store import ImageStore
 from veilbox.oci.runtime.mounts import read_only_clone
 from veilbox.orchestrate.anonymize import FIXED
 from veilbox.orchestrate.machine import engine
-from veilbox.orchestrate.plan import anonymize_plan, detectors
+from veilbox.orchestrate.plan import anonymize_plan, detectors, second_detectors
 from veilbox.orchestrate.pod import Member, Pod
 from veilbox.seal.canary import planted
 
@@ -44,7 +44,13 @@ def assault(runtime: str, kind: str, folder: Path) -> dict[str, list[Gate]]:
     with (
         stand_ins(folder, modules),
         changed(without_filter, "") if kind == "unfiltered" else nullcontext(),
-        engine(ImageStore.default(), FIXED, detect=lambda _: dict.fromkeys(names), runtimes=(runtime,)) as machine,
+        engine(
+            ImageStore.default(),
+            FIXED,
+            detect=lambda _: dict.fromkeys(names),
+            second=second_detectors(policy),
+            runtimes=(runtime,),
+        ) as machine,
     ):
         plan = anonymize_plan(policy, machine.programs, cpus=machine.cpus, detect=names)
         with planted() as canaries, Pod(plan, machine.launcher, policy, canaries) as pod:

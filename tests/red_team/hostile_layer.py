@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -50,22 +51,23 @@ def stand_ins(folder: Path, modules: Mapping[str, Mapping[str, str]]) -> Iterato
         folder: For the layers.
         modules: By component, as in `hostile_layer`.
     """
-    with (
-        patch("veilbox.orchestrate.machine.admit", _replacing(admit, folder, modules)),
-        patch("veilbox.orchestrate.models.admit", _replacing(admit, folder, modules)),
-    ):
+    door = _replacing(admit, folder, modules)
+    with patch("veilbox.orchestrate.machine.admit", door), patch("veilbox.orchestrate.models.admit", door):
         yield
 
 
 def _replacing(
     door: Callable[..., RunnableImage], folder: Path, modules: Mapping[str, Mapping[str, str]]
 ) -> Callable[..., RunnableImage]:
+    number = itertools.count()
+
     def admitted(*arguments: object, **options: object) -> RunnableImage:
         image = door(*arguments, **options)
         name = image.name
         if name not in modules:
             return image
-        # A layer's folder has a digest for its name, which the job's lease on its layers reads.
-        return hostile_layer(image, folder / hashlib.sha256(name.encode()).hexdigest(), modules[name])
+        # A layer's folder has a digest for its name, which the job's lease on its layers reads. Some images run twice.
+        layer = hashlib.sha256(f"{name} {next(number)}".encode()).hexdigest()
+        return hostile_layer(image, folder / layer, modules[name])
 
     return admitted

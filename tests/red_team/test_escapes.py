@@ -12,7 +12,7 @@ from hostile.held_item import ATTEMPTS as HELD
 from hostile.stand_in import EVERY
 from red_team_workshop import open_folder, require_runtime, run_program, runtimes
 
-COMPONENTS = ("ingest", "detect-centerface", "anonymize", "export", "verify", "audit")
+COMPONENTS = ("ingest", "detect-centerface", "anonymize", "export", "verify", "second-centerface", "audit")
 # The words, and each has at least one attempt.
 GROUPS = {
     "namespaces", "capabilities", "mounts", "set-uid", "devices", "/proc and /sys", "control groups", "network",
