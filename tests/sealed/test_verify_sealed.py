@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import av
@@ -34,6 +35,17 @@ def test_an_output_in_quarantine_opens_for_who_must_look_at_it(
     told = veilbox("audit", "show", "--job", run.json["job"]).stdout
     assert "residual face" in told
     assert "OutputQuarantined" in told
+    (listed,) = [one for one in veilbox("quarantine", "list", "--json").json if one["job"] == run.json["job"]]
+    name = f"{listed['job']}/{listed['item']}"
+    released = veilbox("quarantine", "release", name, "--reason", "false-alarm", "-o", output)
+    assert released.status == 0, released.stderr
+    assert listed["digest"] in released.stdout
+    assert output.read_bytes() == opened.read_bytes()
+    assert not Path(failure["quarantine"]).exists()
+    entries = [json.loads(line) for line in veilbox("audit", "show", "--job", run.json["job"]).stdout.splitlines()]
+    decisions = [one["decision"] for one in entries if one["type"] == "decision"]
+    assert decisions == ["decrypt-quarantine", "release-quarantine"]
+    assert entries[-1]["type"] == "deletion"
 
 
 @pytest.mark.parametrize(("verdict", "status"), [("fail", 11), ("release", 0)])

@@ -184,6 +184,7 @@ class Decision(Entry, frozen=True, kw_only=True, tag="decision"):
         by: The user id, `uid 1000`, not a name.
         digest: Of what was decided on.
         of: The job whose material it was, where a later one carried it out.
+        reason: Why, where one was asked for.
     """
 
     item: Count | None = None
@@ -191,6 +192,21 @@ class Decision(Entry, frozen=True, kw_only=True, tag="decision"):
     by: Word
     digest: DigestText | None = None
     of: Word | None = None
+    reason: Word | None = None
+
+
+class Quarantined(Entry, frozen=True, kw_only=True, tag="quarantine"):
+    """An output was held back, and is kept encrypted.
+
+    Attributes:
+        item: The source's number in the job.
+        digest: Of the output that verify looked at.
+        bytes: Its size.
+    """
+
+    item: Count
+    digest: DigestText
+    bytes: Count
 
 
 class Failed(Entry, frozen=True, kw_only=True, tag="failure"):
@@ -262,6 +278,7 @@ AnyEntry = (
     | Released
     | Finding
     | Decision
+    | Quarantined
     | Failed
     | Notice
     | Deleted

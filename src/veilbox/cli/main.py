@@ -24,6 +24,7 @@ from veilbox.cli import (
     isolation,
     model,
     purge,
+    quarantine,
     scan,
 )
 from veilbox.core.errors import Failure, Interrupted, PartialFailure, VeilboxError, VerificationError
@@ -39,6 +40,7 @@ _COMMANDS = (
     exposure,
     attack,
     decrypt,
+    quarantine,
     purge,
     scan,
     isolation,

@@ -32,6 +32,7 @@ from veilbox.audit.entry import (
     JobEnded,
     Notice,
     PolicyApplied,
+    Quarantined,
     Released,
     encode_entry,
 )
@@ -181,12 +182,24 @@ class AuditTrail:
                 )
             )
 
+    def quarantined(self, item: int, output: Output) -> None:
+        """Likewise that an output was held back, and what it was."""
+        now = {"job": self._job_id, "time": moment()}
+        self._unsaid.append(Quarantined(**now, item=item, digest=output.digest, bytes=output.bytes))
+
     def decided(
-        self, decision: str, *, item: int | None = None, digest: str | None = None, of: str | None = None
+        self,
+        decision: str,
+        *,
+        item: int | None = None,
+        digest: str | None = None,
+        of: str | None = None,
+        reason: str | None = None,
     ) -> None:
         """Likewise what the person decided who runs this process."""
+        now = {"job": self._job_id, "time": moment()}
         by = f"uid {_USER}"
-        entry = Decision(job=self._job_id, time=moment(), item=item, decision=decision, by=by, digest=digest, of=of)
+        entry = Decision(**now, item=item, decision=decision, by=by, digest=digest, of=of, reason=reason)
         self._unsaid.append(entry)
 
     def _said(self) -> list[AnyEntry]:

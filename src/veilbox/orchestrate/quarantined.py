@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from veilbox.core.digest import Digest
-from veilbox.core.errors import InputError, OutputError
+from veilbox.core.errors import InputError, OutputError, UsageError
 from veilbox.orchestrate.sealed_sources import SEALED_SUFFIX, digest_of
 from veilbox.vault.keys import KeyFolder
 
@@ -21,12 +23,14 @@ class QuarantinedOutput:
         item: Its number there.
         path: Where it lies.
         digest: Of what is encrypted; of the file as it lies there where its key is gone already.
+        kept: When it was put there, UTC.
     """
 
     job: str
     item: int
     path: str
     digest: str
+    kept: str
 
 
 class QuarantinedOutputs:
@@ -50,13 +54,49 @@ class QuarantinedOutputs:
                 jobs.append((newest_s, folder.name, files))
         return [self._output(job, file) for _, job, files in sorted(jobs) for file in files]
 
+    def everything(self) -> list[QuarantinedOutput]:
+        """Every output, the oldest job first."""
+        return self.older_than(math.inf)
+
+    def named(self, name: str) -> QuarantinedOutput:
+        """The output of a job and a number.
+
+        Args:
+            name: `JOB/ITEM`.
+
+        Raises:
+            UsageError: There is none.
+        """
+        job, _, item = name.partition("/")
+        path = self._store / "quarantine" / job / f"{item}{SEALED_SUFFIX}"
+        if not (job.isalnum() and item.isdecimal() and path.is_file()):
+            raise UsageError(
+                "no such output in quarantine",
+                where=name,
+                expected="JOB/ITEM",
+                advice="`veilbox quarantine list` names them",
+            )
+        return self._output(job, path)
+
+    def leave(self, output: QuarantinedOutput) -> None:
+        """Remove an output that was released, and its job's key with the last one.
+
+        Raises:
+            OutputError: It cannot be removed.
+        """
+        if not any(one.name != Path(output.path).name for one in Path(output.path).parent.glob(f"*{SEALED_SUFFIX}")):
+            self.destroy_key(output)
+        self.forget(output)
+
     def _output(self, job: str, file: Path) -> QuarantinedOutput:
         number = file.name.removesuffix(SEALED_SUFFIX)
         try:
             digest = digest_of(self._store, file)
         except InputError:
             digest = str(Digest.of(file.read_bytes()))
-        return QuarantinedOutput(job=job, item=int(number) if number.isdecimal() else 0, path=str(file), digest=digest)
+        kept = datetime.fromtimestamp(file.lstat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        item = int(number) if number.isdecimal() else 0
+        return QuarantinedOutput(job=job, item=item, path=str(file), digest=digest, kept=kept)
 
     def destroy_key(self, output: QuarantinedOutput) -> None:
         """Destroy the key of an output's job."""

@@ -264,8 +264,9 @@ class AnonymizeRun:
         """Keep the output in quarantine or throw it away; also a job of one file then ends with a report."""
         kept: Path | None = None
         try:
-            if checked.verdict is Verdict.QUARANTINE:
+            if checked.verdict is Verdict.QUARANTINE and opened.output is not None:
                 kept = self._quarantine.keep(number, opened.staged)
+                self._trail.quarantined(number, opened.output)
         except OutputError as error:
             self._drop(number)
             self._fail(number, opened.item, error)

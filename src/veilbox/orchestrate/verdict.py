@@ -58,7 +58,8 @@ def withheld(checked: Checked, where: str, kept: Path | None) -> VerificationErr
         "verify found what may not be released",
         where=where,
         actual=found,
-        advice=f"The output is kept, encrypted, in {kept}; `veilbox decrypt` opens it for who has to look at it",
+        advice=f"The output is kept, encrypted, in {kept}; `veilbox decrypt` opens it for who has to look at it,"
+        " `veilbox quarantine release` lets it out",
     )
 
 
