@@ -1,11 +1,14 @@
-"""The real registry, started once; skipped where Debian's package is missing."""
+"""What takes long and is done once: the real registry, and all images for two machines."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+
+from veilbox.oci.image.store import ImageStore
 
 if TYPE_CHECKING:
     from real_registry import RealRegistry
@@ -20,3 +23,13 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
         pytest.skip("docker-registry is not installed (apt-get install docker-registry)")
     with real_registry(tmp_path_factory.mktemp("registry")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageStore]:
+    """A store with every component image for this machine and for another."""
+    from image_set import built_for_both  # noqa: PLC0415 - likewise
+
+    root = tmp_path_factory.mktemp("images") / "store"
+    yield built_for_both(root)
+    shutil.rmtree(root)

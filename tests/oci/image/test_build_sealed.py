@@ -58,6 +58,11 @@ IMPORTS = {
 NOWHERE = "ssl http.client urllib.request asyncio multiprocessing veilbox.oci veilbox.cli"
 
 
+@pytest.fixture(name="store")
+def every_image(images: ImageStore) -> ImageStore:
+    return images
+
+
 @pytest.fixture
 def program(request: pytest.FixtureRequest) -> str:
     name: str = request.param

@@ -51,6 +51,11 @@ class Emulated:
         return done.stdout
 
 
+@pytest.fixture(name="store")
+def every_image(images: ImageStore) -> ImageStore:
+    return images
+
+
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = unpacked_package(tmp_path_factory.mktemp("qemu"), "bookworm-backports", "qemu-user")
