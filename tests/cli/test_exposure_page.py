@@ -70,6 +70,15 @@ def test_low_latency_is_told() -> None:
     assert "look-ahead none, for low latency" in exposure_page(told)
 
 
+def test_what_was_seen_weakly_is_told() -> None:
+    told = exposure()
+    told["uncovered"] = 1
+    told["doubtful"] = [{"label": "plate", "first": 3, "last": 9, "seen": 5, "best": 0.14}]
+    page = exposure_page(report("a.mp4", told=told))
+    assert "<td>tracks too weak to be covered</td><td>1</td>" in page
+    assert "<td>plate</td><td>3 to 9</td><td>5</td><td>0.14</td><td>a.mp4</td>" in page
+
+
 def test_a_file_s_name_stays_a_name() -> None:
     told = exposure()
     told["weakest"][0]["label"] = HOSTILE

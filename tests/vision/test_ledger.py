@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from veilbox.core.detections import Detections
-from veilbox.core.exposure import KINDS, MOST_BINS, MOST_DRAWN, MOST_WEAK, Exposure
+from veilbox.core.exposure import KINDS, MOST_BINS, MOST_DRAWN, MOST_WEAK, DoubtfulTrack, Exposure
 from veilbox.core.policy import Tracking
 from veilbox.core.regions import Regions
 from veilbox.vision.track import Tracker
@@ -69,9 +69,18 @@ def test_short_tracks_are_counted_and_weak_ones_named() -> None:
     assert [track.best for track in told.weakest] == [pytest.approx(0.55, abs=1e-3), pytest.approx(0.9, abs=1e-3)]
 
 
-def test_what_was_never_strong_does_not_count() -> None:
-    told, _, _ = run([seen(0.3)] * 10)
-    assert told == Exposure()
+def test_what_was_never_strong_is_counted_apart() -> None:
+    told, regions, _ = run([seen(0.3), seen(0.42), *[seen(0.3)] * 8])
+    doubt = DoubtfulTrack(label="face", first=0, last=9, seen=10, best=0.42)
+    assert told == Exposure(uncovered=1, doubtful=(doubt,))
+    assert not any(map(len, regions))
+
+
+def test_of_what_was_never_strong_the_lasting_ones_are_named() -> None:
+    told, _, _ = run([seen(*[0.3] * 14), *[seen(*[0.3] * 12)] * 3, seen(0.3)])
+    assert told.uncovered == 14
+    assert [doubt.seen for doubt in told.doubtful] == [5, *[4] * 9]
+    assert told.labels == {"face"}
 
 
 def test_a_picture_has_no_time() -> None:

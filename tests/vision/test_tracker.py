@@ -44,10 +44,14 @@ def face(box: Box, score: float = 0.9, kind: int = 0) -> Detections:
 
 
 def run(
-    frames: Sequence[Detections | None], tracking: Tracking, threshold: float = THRESHOLD, first: int = 0
+    frames: Sequence[Detections | None],
+    tracking: Tracking,
+    threshold: float = THRESHOLD,
+    first: int = 0,
+    believe: int | None = None,
 ) -> list[Regions]:
     """Push a film through a tracker; checks on the way that frames leave in order, each once, and in time."""
-    tracker = Tracker(tracking, width=WIDTH, height=HEIGHT, thresholds={0: threshold, 1: threshold})
+    tracker = Tracker(tracking, width=WIDTH, height=HEIGHT, thresholds={0: threshold, 1: threshold}, believe=believe)
     left = []
     for number, found in enumerate(frames):
         tracker.push(first + number, found)
@@ -391,3 +395,23 @@ def test_with_low_latency_a_lost_track_is_covered_as_long_as_a_gap_could_last() 
     frames = [face((100, 100, 140, 140)), *[detections()] * 20]
     shown = run(frames, Tracking(bridge=12, extend=6, low_latency=True))
     assert [len(regions) for regions in shown] == [1] * 13 + [0] * 8
+
+
+@pytest.mark.parametrize(("sightings", "expected"), [(2, 0), (3, 3), (6, 6)])
+def test_what_is_seen_weakly_again_and_again_is_believed(sightings: int, expected: int) -> None:
+    frames = [*[face((100, 100, 140, 140), 0.2)] * sightings, *[detections()] * 4]
+    shown = run(frames, Tracking(extend=0), believe=3)
+    assert sum(map(len, shown)) == expected
+
+
+def test_what_was_only_believed_makes_nobody_else_believed() -> None:
+    """Noise that lasts must not spread: where it is lost, weak detections count for no more than anywhere."""
+    frames = [*[face((100, 100, 140, 140), 0.2)] * 3, *[detections()] * 14, face((100, 100, 140, 140), 0.2)]
+    assert [len(regions) for regions in run(frames, Tracking(extend=0), believe=3)] == [1] * 3 + [0] * 15
+
+
+@settings(deadline=None)
+@given(frames=FRAMES, tracking=TRACKINGS, believe=st.integers(1, 4))
+def test_who_believes_covers_no_less(frames: list[Detections | None], tracking: Tracking, believe: int) -> None:
+    for less, more in zip(run(frames, tracking), run(frames, tracking, believe=believe), strict=True):
+        assert all(covered(box, more, slack=0.01) for box in map(tuple, less.boxes.tolist()))

@@ -76,6 +76,7 @@ class Item:
             height=self.info.height,
             thresholds=thresholds,
             film=self.info.kind is Kind.FILM,
+            believe=policy.detection.believed,
         )
         self.unpushed: OrderedDict[int, FrameView] = OrderedDict()
         self.held: dict[int, FrameView] = {}

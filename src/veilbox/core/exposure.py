@@ -61,6 +61,29 @@ class TrackExposure:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DoubtfulTrack:
+    """One track that was never covered, because no detection of it was strong.
+
+    Attributes:
+        label: Its class.
+        first: Frame of its first sighting, from 0.
+        last: Of its last one.
+        seen: How many there were.
+        best: Its highest score.
+    """
+
+    label: str
+    first: int
+    last: int
+    seen: int
+    best: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first <= self.last or self.seen < 1 or not 0 <= self.best <= 1:
+            raise ProtocolError("a track that cannot be", actual=f"frames {self.first} to {self.last}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Exposure:
     """One film or picture.
 
@@ -71,6 +94,8 @@ class Exposure:
         frames: By kind (`KINDS`), frames in which it covered at least one track.
         scores: Detections of all tracks by score, `SCORE_BINS` equal parts of [0, 1].
         weakest: Tracks with the lowest best score, the weakest first, at most `MOST_WEAK`.
+        uncovered: Tracks that were never covered: every detection of them was too weak to count.
+        doubtful: Those of them that were seen most often, at most `MOST_WEAK`.
         drawn: Tracks that were covered longest, by first frame, at most `MOST_DRAWN`; none of pictures.
         bins: Covered tracks of each part of the film, summed over its frames, by kind; none of pictures.
         bin_frames: Frames of each part.
@@ -82,15 +107,18 @@ class Exposure:
     frames: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     scores: tuple[int, ...] = (0,) * SCORE_BINS
     weakest: tuple[TrackExposure, ...] = ()
+    uncovered: int = 0
+    doubtful: tuple[DoubtfulTrack, ...] = ()
     drawn: tuple[TrackExposure, ...] = ()
     bins: tuple[tuple[int, int, int, int], ...] = ()
     bin_frames: int = 1
 
     def __post_init__(self) -> None:
-        counts = (self.short, self.gaps, self.longest_gap, *self.frames.values(), *self.scores)
+        counts = (self.short, self.gaps, self.uncovered, self.longest_gap, *self.frames.values(), *self.scores)
         sizes = (
             len(self.scores) == SCORE_BINS
             and len(self.weakest) <= MOST_WEAK
+            and len(self.doubtful) <= min(MOST_WEAK, self.uncovered)
             and len(self.drawn) <= MOST_DRAWN
             and len(self.bins) <= MOST_BINS
         )
@@ -102,4 +130,4 @@ class Exposure:
     @property
     def labels(self) -> set[str]:
         """Every class that it names."""
-        return {track.label for track in (*self.weakest, *self.drawn)}
+        return {track.label for track in (*self.weakest, *self.drawn)} | {track.label for track in self.doubtful}

@@ -278,7 +278,13 @@ def _tracked(
     """What anonymize covers in each frame; the film's own look-ahead is taken to fit the ring."""
     classes = list(scores.counts)
     counted = {classes.index(name): threshold for name, threshold in scores.counts.items()}
-    tracker = Tracker(policy.tracking, width=searched.width, height=searched.height, thresholds=counted)
+    tracker = Tracker(
+        policy.tracking,
+        width=searched.width,
+        height=searched.height,
+        thresholds=counted,
+        believe=policy.detection.believed,
+    )
     for frame in range(_length(searched, policy)):
         analysed = frame % policy.detection.stride == 0
         kept = [box for box in boxes.get(frame, ()) if box.score >= scores.keeps[box.category]]

@@ -41,6 +41,7 @@ def exposure_page(report: Mapping[str, Any], evaluation: Sequence[Any] = ()) -> 
             _totals(report, told),
             _labelled(evaluation),
             _weakest(outputs),
+            _doubtful(outputs),
             figure("Scores of all detections of tracks", _scores(told)),
             figure("Latency of frames, decode to encode", _latency(report["metrics"]["latency_ms"])),
             *(_output(one) for one in outputs[:_MOST_OUTPUTS]),
@@ -81,6 +82,7 @@ def _totals(report: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> str
         ("gaps closed", sum(one["gaps"] for one in told)),
         ("longest gap, frames", max((one["longest_gap"] for one in told), default=0)),
         (f"tracks shorter than {SHORT_FRAMES} frames", sum(one["short"] for one in told)),
+        ("tracks too weak to be covered", sum(one["uncovered"] for one in told)),
     ]
     return table(("", ""), ((name, f"{int(count):,}") for name, count in rows))
 
@@ -122,6 +124,24 @@ def _weakest(outputs: Sequence[Mapping[str, Any]]) -> str:
     )
     heads = ("track", "best score", "lowest", "frames", *(_WORDS[kind] for kind in KINDS), "gaps", "file")
     return f"<h2>Weakest tracks</h2><small>Look at these first.</small>{table(heads, rows)}"
+
+
+def _doubtful(outputs: Sequence[Mapping[str, Any]]) -> str:
+    doubts = [(track, one["path"]) for one in outputs for track in one["exposure"]["doubtful"]]
+    doubts.sort(key=lambda pair: (-pair[0]["seen"], -pair[0]["best"], pair[1], pair[0]["first"]))
+    rows = (
+        (
+            track["label"],
+            f"{int(track['first'])} to {int(track['last'])}",
+            str(int(track["seen"])),
+            number(track["best"]),
+            path,
+        )
+        for track, path in doubts[:_MOST_WEAK]
+    )
+    words = "Nobody knows what these are: no score of them counted. A policy of high recall covers lasting ones."
+    heads = ("class", "frames", "seen in", "best score", "file")
+    return f"<h2>Seen weakly and not covered</h2><small>{words}</small>{table(heads, rows)}"
 
 
 def _scores(told: Sequence[Mapping[str, Any]]) -> str:

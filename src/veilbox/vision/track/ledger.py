@@ -13,6 +13,7 @@ from veilbox.core.exposure import (
     MOST_WEAK,
     SCORE_BINS,
     SHORT_FRAMES,
+    DoubtfulTrack,
     Exposure,
     TrackExposure,
 )
@@ -83,9 +84,10 @@ class Ledger:
         self._base: int | None = None
         self._frames = [0] * len(KINDS)
         self._scores = [0] * SCORE_BINS
-        self._short = self._gaps = self._longest_gap = 0
+        self._short = self._gaps = self._longest_gap = self._uncovered = 0
         # Heaps of bounded length: the least of them goes when a greater one comes.
         self._weakest: list[_Ranked] = []
+        self._doubtful: list[_Ranked] = []
         self._drawn: list[_Ranked] = []
         self._timeline = _Timeline()
 
@@ -139,9 +141,13 @@ class Ledger:
         return _AHEAD if moment.sequence < self._open[number].first_seen.sequence else _BEHIND
 
     def close(self, number: int, *, confirmed: bool) -> None:
-        """A track ended; one that never was strong was never covered and does not count."""
+        """A track ended; one that never was strong was never covered and is counted apart."""
         record = self._open.pop(number, None)
-        if record is None or not confirmed:
+        if record is None:
+            return
+        if not confirmed:
+            self._uncovered += 1
+            _keep(self._doubtful, (record.seen + record.best, -record.number, record), MOST_WEAK)
             return
         self._gaps += record.gaps
         self._longest_gap = max(self._longest_gap, record.longest_gap)
@@ -166,9 +172,21 @@ class Ledger:
             frames=dict(zip(KINDS, self._frames, strict=True)),
             scores=tuple(self._scores),
             weakest=tuple(_told(record, label) for _, _, record in weakest),
+            uncovered=self._uncovered,
+            doubtful=tuple(self._doubt(record, label) for _, _, record in sorted(self._doubtful, reverse=True)),
             drawn=tuple(_told(record, label) for _, _, record in drawn),
             bins=tuple((one[0], one[1], one[2], one[3]) for one in self._timeline.bins),
             bin_frames=self._timeline.frames,
+        )
+
+    def _doubt(self, record: _Record, label: Callable[[int], str]) -> DoubtfulTrack:
+        base = self._base or 0
+        return DoubtfulTrack(
+            label=label(record.class_index),
+            first=record.first_seen.sequence - base,
+            last=record.last_seen.sequence - base,
+            seen=record.seen,
+            best=round(record.best, 3),
         )
 
 

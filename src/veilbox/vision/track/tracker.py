@@ -44,6 +44,7 @@ class Tracker:
             alive or lead up to them (the two score bands of ByteTrack, Zhang et al. 2022, section 3). Of a class
             that is not named every detection is strong.
         film: Whether frames follow one another, which only `exposure` asks.
+        believe: Sightings from which on a track is covered although none was strong; None covers none such.
 
     Attributes:
         tracks: Tracks with a strong detection so far, by class index.
@@ -57,7 +58,9 @@ class Tracker:
         height: int,
         thresholds: Mapping[int, float] = _ALL_STRONG,
         film: bool = True,
+        believe: int | None = None,
     ) -> None:
+        self._believe = believe
         self.tracks: dict[int, int] = {}
         self._ledger = Ledger(film=film)
         self._tracking = tracking
@@ -170,6 +173,9 @@ class Tracker:
         self, trail: Trail, moment: Moment, detections: Detections, index: int, *, strong: bool, certain: bool
     ) -> None:
         known = trail.confirmed
+        if not strong and not known and self._believe is not None and trail.seen + 1 >= self._believe:
+            self._unproven.add(trail.number)
+            strong = True
         trail.see(moment, _box(detections.boxes[index]), strong=strong, certain=certain)
         self._ledger.saw(trail.number, trail.class_index, moment, float(detections.scores[index]))
         if trail.confirmed and not known:
