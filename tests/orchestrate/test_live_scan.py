@@ -25,6 +25,7 @@ def test_a_look_at_this_process_sees_this_process() -> None:
     assert "/" in seen.mounts
     assert "lo" in seen.interfaces
     assert seen.limits["Max open files"] > 0
+    assert seen.sources
     assert seen.words == tuple(Path("/proc/self/cmdline").read_text("utf-8").split("\0")[:-1])
 
 
@@ -66,3 +67,56 @@ def test_a_container_without_its_config_is_not_judged(run: RunDirectory) -> None
         (unreadable,) = scan_live(run, today=TODAY).unreadable
         assert "ingest" in unreadable.reason
         (job.path / "runtime" / job.container_id("ingest") / "status").unlink()
+
+
+CLONE = {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}
+CRUN = {
+    "linux": {
+        "seccomp": {
+            "syscalls": [
+                {"names": ["read", "write"], "action": "SCMP_ACT_ALLOW"},
+                {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [CLONE]},
+                {"names": ["clone3"], "action": "SCMP_ACT_ERRNO"},
+            ]
+        }
+    }
+}
+RUNC = {
+    "config": {
+        "seccomp": {
+            "syscalls": [
+                {"name": "read", "action": 4, "args": []},
+                {"name": "write", "action": 4, "args": None},
+                {"name": "clone", "action": 4, "args": [{"index": 0, "value": 1, "op": 1}]},
+                {"name": "clone3", "action": 2, "args": []},
+            ]
+        }
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "kept", "allowed"),
+    [
+        ("config.json", CRUN, {"read": 0, "write": 0, "clone": 1}),
+        ("config.json", {"linux": {}}, {}),
+        ("state.json", RUNC, {"read": 0, "write": 0, "clone": 1}),
+        ("state.json", {"config": {"seccomp": None}}, {}),
+        ("other.json", {}, None),
+    ],
+)
+def test_what_the_runtime_says_that_its_filter_allows(
+    tmp_path: Path, file: str, kept: object, allowed: dict[str, int] | None
+) -> None:
+    (tmp_path / file).write_text(json.dumps(kept))
+    seen = look(os.getpid(), {}, notes=tmp_path)
+    assert seen.filter == allowed
+    assert "the runtime's notes" not in seen.unseen
+
+
+@pytest.mark.parametrize("kept", ["{", "[]", '{"config": {"seccomp": {"syscalls": [{}]}}}'])
+def test_notes_that_cannot_be_read_are_unseen(tmp_path: Path, kept: str) -> None:
+    (tmp_path / "state.json").write_text(kept)
+    seen = look(os.getpid(), {}, notes=tmp_path)
+    assert seen.filter is None
+    assert "the runtime's notes" in seen.unseen

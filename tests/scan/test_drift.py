@@ -15,6 +15,10 @@ from veilbox.scan.tree import Place
 
 FLAGS = frozenset({"nosuid", "nodev", "noexec"})
 PID = 4026531836
+# Where the sources of the bundle's mounts lie for the supervisor.
+SOURCES = {"/m/root": "0:30 /", "/m/raw": "0:31 /", "/m/clean": "0:32 /"}
+ORIGINS = {"/": "0:30 /", "/rings/raw": "0:31 /", "/rings/clean": "0:32 /"}
+CALLS = {"read": 0}
 
 
 def _mounts() -> dict[str, SeenMount]:
@@ -29,7 +33,9 @@ def _mounts() -> dict[str, SeenMount]:
         "/proc/keys": frozenset({"nosuid"}),
         "/proc/sys": FLAGS | {"ro"},
     }
-    return {point: SeenMount(point=point, options=flags) for point, flags in options.items()}
+    return {
+        point: SeenMount(point=point, options=flags, origin=ORIGINS.get(point, "")) for point, flags in options.items()
+    }
 
 
 def planned(**changes: Any) -> Place:
@@ -53,7 +59,9 @@ AS_PLANNED = Running(
     interfaces=("lo",),
     routes=0,
     limits={"Max open files": 1024, "Max core file size": 0},
-    cgroup={"memory": 1 << 30, "pids": 40},
+    cgroup={"memory": 1 << 30, "pids": 40, "cpu": 2_000_000},
+    sources=SOURCES,
+    filter=CALLS,
     words=("python3", "-m", "veilbox.components", "anonymize"),
     masked=frozenset({"/proc/kcore", "/proc/keys", "/proc/sys"}),
 )  # fmt: skip
@@ -108,8 +116,19 @@ CASES = {
     "one mount more": (mounts(host=FLAGS | {"ro"}), "mounts"),
     "an open /proc/kcore": (mounts(proc_kcore=None), "mounts"),
     "a writable /proc/sys": (mounts(proc_sys=FLAGS), "mounts"),
-    "more memory": (replace(AS_PLANNED, cgroup={"memory": 1 << 31, "pids": 40}), "limits"),
-    "no bound of processes": (replace(AS_PLANNED, cgroup={"memory": 1 << 30, "pids": None}), "limits"),
+    "more memory": (replace(AS_PLANNED, cgroup={"memory": 1 << 31, "pids": 40, "cpu": 2_000_000}), "limits"),
+    "no bound of processes": (
+        replace(AS_PLANNED, cgroup={"memory": 1 << 30, "pids": None, "cpu": 2_000_000}),
+        "limits",
+    ),
+    "half a processor more": (replace(AS_PLANNED, cgroup=dict(AS_PLANNED.cgroup) | {"cpu": 2_500_000}), "limits"),
+    "all processors": (replace(AS_PLANNED, cgroup=dict(AS_PLANNED.cgroup) | {"cpu": None}), "limits"),
+    "a call more": (replace(AS_PLANNED, filter=CALLS | {"ptrace": 0}), "seccomp"),
+    "a call whatever its arguments": (replace(AS_PLANNED, filter=CALLS | {"clone": 0}), "seccomp"),
+    "another ring": (replace(AS_PLANNED, sources=SOURCES | {"/m/raw": "0:99 /"}), "mounts"),
+    "another folder of the ring": (replace(AS_PLANNED, sources=SOURCES | {"/m/clean": "0:32 /x"}), "mounts"),
+    "another root": (replace(AS_PLANNED, sources=SOURCES | {"/m/root": "8:1 /home"}), "mounts"),
+    "a source that nobody knows": (replace(AS_PLANNED, sources={"/m/root": "0:30 /"}), "mounts"),
     "core dumps": (replace(AS_PLANNED, limits={"Max core file size": 1 << 63}), "rlimits"),
     "a network": (replace(AS_PLANNED, interfaces=("lo", "eth0")), "network"),
     "a route": (replace(AS_PLANNED, routes=1), "network"),

@@ -71,6 +71,46 @@ def test_only_a_policy_that_allows_nothing_closes_a_pod(policy: dict[str, Any], 
     assert {one.rule.id for one in scan(files, Profile.VEILBOX, today=TODAY).open} == broken
 
 
+CLOSED = {"policyTypes": ["Ingress", "Egress"]}
+
+
+@pytest.mark.parametrize(
+    ("expressions", "selects"),
+    [
+        ([{"key": "app", "operator": "In", "values": ["x", "veilbox"]}], True),
+        ([{"key": "app", "operator": "In", "values": ["x"]}], False),
+        ([{"key": "other", "operator": "In", "values": ["veilbox"]}], False),
+        ([{"key": "app", "operator": "NotIn", "values": ["x"]}], True),
+        ([{"key": "other", "operator": "NotIn", "values": ["x"]}], True),
+        ([{"key": "app", "operator": "NotIn", "values": ["veilbox"]}], False),
+        ([{"key": "app", "operator": "Exists"}], True),
+        ([{"key": "other", "operator": "Exists"}], False),
+        ([{"key": "other", "operator": "DoesNotExist"}], True),
+        ([{"key": "app", "operator": "DoesNotExist"}], False),
+        ([{"key": "app", "operator": "Exists"}, {"key": "other", "operator": "Exists"}], False),
+        ([{"key": "app", "operator": "Near", "values": ["veilbox"]}], None),
+        ([{"key": "app", "operator": "In"}], None),
+        ([{"key": "app", "operator": "Exists", "values": ["veilbox"]}], None),
+        ([{"operator": "Exists"}], None),
+        ([{"key": "app", "operator": "DoesNotExist"}, {}], False),
+        ({"key": "app"}, None),
+    ],
+    ids=str,
+)
+def test_a_policys_expressions_are_asked_of_the_pods_labels(expressions: Any, *, selects: bool | None) -> None:
+    """A closing policy that selects the pod is enough, and an opening one that may select it is too much."""
+    data = changed("kubernetes", {"/metadata/labels/app": "veilbox"})
+    pod, policy = data.split(b"\n---\n")[:2]
+    head = yaml.safe_load(policy) | {"spec": {"podSelector": {"matchExpressions": expressions}, **CLOSED}}
+    closing = {"pod": pod, "policy": yaml.safe_dump(head).encode()}
+    found = {one.rule.id for one in scan(closing, Profile.VEILBOX, today=TODAY).open}
+    assert found == (set() if selects else {OPEN, NO_POLICY})
+    head["spec"] |= {"egress": [{}]}
+    opening = {"all": data, "policy": yaml.safe_dump(head).encode()}
+    found = {one.rule.id for one in scan(opening, Profile.VEILBOX, today=TODAY).open}
+    assert found == (set() if selects is False else {OPEN})
+
+
 def test_one_policy_that_opens_undoes_those_that_close() -> None:
     opens = changed("kubernetes", {}) + (
         b"---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {namespace: footage}\n"

@@ -43,6 +43,11 @@ sys.exit(status)
 # system calls, so that goes too; the component then sets the flag itself, as it does where no runtime has.
 THEFTS = {
     "filter": ("del config['linux']['seccomp']", {"drift-seccomp"}),
+    "calls of the filter": (
+        "config['linux']['seccomp']['syscalls'][0]['names'] += ['ptrace', 'mount']",
+        {"drift-seccomp"},
+    ),
+    "processor share": ("config['linux']['resources']['cpu']['quota'] *= 4", {"drift-limits"}),
     "no-new-privileges": (
         "config['process']['noNewPrivileges'] = False; del config['linux']['seccomp']",
         {"drift-seccomp"},

@@ -5,6 +5,7 @@ Nothing is changed, and nobody is asked but the kernel: /proc, the control group
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +13,12 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from veilbox.core.errors import UsageError
 from veilbox.metrics.cgroup import UNIFIED, Hierarchies
 from veilbox.oci.runtime.jobs import Resident, RunDirectory
-from veilbox.scan.drift import DRIFT, Running, SeenMount, drifted
+from veilbox.scan.drift import DRIFT, Running, SeenMount, allowed_calls, drifted
 from veilbox.scan.reading import parse
 from veilbox.scan.rule import Finding, Profile
 from veilbox.scan.rules import RULES
@@ -34,6 +35,9 @@ _UNLIMITED = 1 << 63
 # walls: what drifts is looked at again. Interpreters start in a tenth of it on an idle machine.
 _STARTING_S = 5.0
 _AGAIN_S = 0.05
+
+# libcontainer's configs.Action. Source: runc 1.1, libcontainer/configs/config.go.
+_RUNC_ALLOWS = 4
 
 _T = TypeVar("_T")
 
@@ -88,17 +92,17 @@ def _drift(
         except UsageError:
             continue  # the scan of the file has said so
         peers = {one.name: one.pid for one in residents if one.job_id == resident.job_id and one is not resident}
-        lasting = _lasting(file, place, resident.pid, peers, end)
+        lasting = _lasting(file, place, resident, peers, end)
         found += [apply(finding, suppressions, (), today) for finding in lasting]
     return found, unreadable
 
 
-def _lasting(file: str, planned: Place, pid: int, peers: Mapping[str, int], end: float) -> list[Finding]:
+def _lasting(file: str, planned: Place, resident: Resident, peers: Mapping[str, int], end: float) -> list[Finding]:
     """The drift that is still there when starts are over, or when the container ended."""
     last: list[Finding] = []
     while True:
-        found = list(drifted(file, planned, look(pid, peers)))
-        if not _is_there(pid):
+        found = list(drifted(file, planned, look(resident.pid, peers, notes=resident.notes)))
+        if not _is_there(resident.pid):
             return last
         if not found or time.monotonic() > end:
             return found
@@ -114,13 +118,14 @@ def _is_there(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
-def look(pid: int, peers: Mapping[str, int], proc: Path = _PROC) -> Running:
+def look(pid: int, peers: Mapping[str, int], proc: Path = _PROC, notes: Path | None = None) -> Running:
     """What the kernel says of a process.
 
     Args:
         pid: In this process's pid namespace.
         peers: The job's other containers.
         proc: Where proc is mounted.
+        notes: The folder of what the runtime keeps of the container.
     """
     mine = proc / str(pid)
     unseen: dict[str, str] = {}
@@ -128,7 +133,7 @@ def look(pid: int, peers: Mapping[str, int], proc: Path = _PROC) -> Running:
     def seen(what: str, read: Callable[[], _T], otherwise: _T) -> _T:
         try:
             return read()
-        except (OSError, ValueError, IndexError) as error:
+        except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
             unseen[what] = (error.strerror or "") if isinstance(error, OSError) else type(error).__name__
             return otherwise
 
@@ -146,6 +151,8 @@ def look(pid: int, peers: Mapping[str, int], proc: Path = _PROC) -> Running:
         limits=seen("limits", lambda: _limits(mine), {}),
         cgroup=seen("control group", lambda: _cgroup(mine), {}),
         words=seen("command line", lambda: _words(mine), ()),
+        sources=seen("the supervisor's mounts", lambda: _sources(proc, mine), {}),
+        filter=None if notes is None else seen("the runtime's notes", lambda: _filter(notes), None),
         masked=frozenset(str(path) for path in (proc / "kcore", proc / "keys", proc / "sys") if path.exists()),
         unseen=unseen,
     )
@@ -181,7 +188,40 @@ def _id_map(process: Path) -> tuple[tuple[int, int, int], ...]:
 
 def _mounts(process: Path) -> dict[str, SeenMount]:
     found = parse_mounts((process / "mountinfo").read_text("utf-8", "surrogateescape"))
-    return {point: SeenMount(point=point, options=one.options) for point, one in found.items()}
+    return {point: SeenMount(point=point, options=one.options, origin=one.origin) for point, one in found.items()}
+
+
+def _sources(proc: Path, process: Path) -> dict[str, str]:
+    """Origins of all mounts of the process's parent: a container's is the supervisor."""
+    parent = (process / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1]
+    text = (proc / parent / "mountinfo").read_text("utf-8", "surrogateescape")
+    return {point: one.origin for point, one in parse_mounts(text).items()}
+
+
+def _filter(notes: Path) -> dict[str, int] | None:
+    """What the runtime says that it lets pass: crun keeps a copy of the config.json, runc its own form of it."""
+    for name, read in _NOTES.items():
+        if (notes / name).is_file():
+            return read(json.loads((notes / name).read_bytes()))
+    return None
+
+
+def _crun_filter(kept: Any) -> dict[str, int]:
+    rules = kept.get("linux", {}).get("seccomp", {}).get("syscalls", [])
+    return allowed_calls(
+        (name, rule["action"] == "SCMP_ACT_ALLOW", len(rule.get("args", [])))
+        for rule in rules
+        for name in rule["names"]
+    )
+
+
+def _runc_filter(kept: Any) -> dict[str, int]:
+    rules = (kept["config"].get("seccomp") or {}).get("syscalls", [])
+    return allowed_calls((rule["name"], rule["action"] == _RUNC_ALLOWS, len(rule["args"] or [])) for rule in rules)
+
+
+# crun first: its folder has a file `status`, and runc's none of that name.
+_NOTES: Mapping[str, Callable[[Any], dict[str, int]]] = {"config.json": _crun_filter, "state.json": _runc_filter}
 
 
 def _interfaces(process: Path) -> tuple[str, ...]:
@@ -201,18 +241,53 @@ def _bound(word: str) -> int:
 
 
 def _cgroup(process: Path) -> dict[str, int | None]:
+    groups = _groups(process)
+    readers = {"memory": _memory_bound, "pids": _process_bound, "cpu": _share}
+    found: dict[str, int | None] = {}
+    for name, read in readers.items():
+        old = name in groups
+        folder = groups.get(name) or groups.get(UNIFIED)
+        with suppress(OSError, ValueError):
+            if folder is not None:
+                found[name] = read(folder, old=old)
+    return found
+
+
+def _groups(process: Path) -> dict[str, Path]:
+    """The process's groups by v1 controller, and under `UNIFIED` the v2 one, as far as they are mounted here."""
     hierarchies = Hierarchies.here().by_controller
     paths: dict[str, str] = {}
     for line in (process / "cgroup").read_text("utf-8").splitlines():
         _, controllers, path = line.split(":", 2)
         paths |= dict.fromkeys(controllers.split(","), path)
-    found: dict[str, int | None] = {}
-    for name, old, new in (("memory", "memory.limit_in_bytes", "memory.max"), ("pids", "pids.max", "pids.max")):
-        key = name if name in hierarchies and name in paths else UNIFIED
-        with suppress(OSError, ValueError, KeyError):
-            bound = _bound((hierarchies[key].folder(paths[key]) / (old if key else new)).read_text("ascii").strip())
-            found[name] = None if bound == _UNLIMITED else bound
-    return found
+    return {name: hierarchy.folder(paths[name]) for name, hierarchy in hierarchies.items() if name in paths}
+
+
+def _memory_bound(folder: Path, *, old: bool) -> int | None:
+    return _bounded(folder / ("memory.limit_in_bytes" if old else "memory.max"))
+
+
+def _process_bound(folder: Path, *, old: bool) -> int | None:
+    del old  # the same in both
+    return _bounded(folder / "pids.max")
+
+
+def _share(folder: Path, *, old: bool) -> int | None:
+    """Microseconds of processor time in a second. Source: kernel, sched-bwc.rst and cgroup-v2.rst."""
+    if old:
+        quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+    else:
+        quota, period = _text(folder / "cpu.max").split()
+    return None if quota in {"-1", "max"} else round(int(quota) * 1_000_000 / int(period))
+
+
+def _bounded(file: Path) -> int | None:
+    bound = _bound(_text(file))
+    return None if bound == _UNLIMITED else bound
+
+
+def _text(file: Path) -> str:
+    return file.read_text("ascii").strip()
 
 
 def _words(process: Path) -> tuple[str, ...]:

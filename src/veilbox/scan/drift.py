@@ -44,14 +44,23 @@ _RLIMITS: Mapping[str, str] = {
     "RLIMIT_DATA": "Max data size",
 }
 _UNLIMITED = 1 << 63
+_SECOND_US = 1_000_000
+_ROUNDING_US = 1000
+# Calls that a finding names.
+_NAMED = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeenMount:
-    """A mount as /proc/PID/mountinfo has it."""
+    """A mount as /proc/PID/mountinfo has it.
+
+    Attributes:
+        origin: Which file system, and which folder of it: `0:41 /`.
+    """
 
     point: str
     options: frozenset[str]
+    origin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +76,11 @@ class Running:
         interfaces: Network interfaces.
         routes: How many routes there are.
         limits: Hard limits of /proc/PID/limits by their names there; `_UNLIMITED` for no limit.
-        cgroup: `memory`, `pids`: the control group's bounds; None if it has none.
+        cgroup: `memory`, `pids`, `cpu` (microseconds of processor time a second): the control group's bounds; None if
+            it has none.
+        sources: For every mount of the supervisor its origin, by its point there; where its bundles' sources lie.
+        filter: What the runtime's own notes say that its filter allows: calls, and the tests of arguments that each
+            must meet, none for all; None where the runtime keeps no such notes.
         words: The command line.
         masked: Paths below /proc that this kernel has, of those that bundles mask.
         unseen: What could not be read, and why.
@@ -83,6 +96,8 @@ class Running:
     limits: Mapping[str, int]
     cgroup: Mapping[str, int | None]
     words: tuple[str, ...]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    filter: Mapping[str, int] | None = None
     masked: frozenset[str] = frozenset()
     unseen: Mapping[str, str] = field(default_factory=dict)
 
@@ -158,6 +173,36 @@ def _seccomp(planned: Place, running: Running) -> Iterator[Fault]:
         yield Fault(
             place, f"mode {running.status.get('Seccomp', 'unknown')}, {filters} filters, at least {least} expected"
         )
+    if running.filter is not None:
+        yield from _looser(place, running.filter)
+
+
+def _looser(place: Place, noted: Mapping[str, int]) -> Iterator[Fault]:
+    """Calls that the runtime let pass beyond the plan, or with any argument where the plan has tests."""
+    planned = allowed_calls(
+        (name.text, rule.get("action").text == "SCMP_ACT_ALLOW", len(list(rule.get("args").each())))
+        for rule in place.get("syscalls").each()
+        for name in rule.get("names").each()
+    )
+    beyond = sorted(name for name, tests in noted.items() if name not in planned or bool(planned[name]) > bool(tests))
+    if beyond:
+        yield Fault(place.get("syscalls"), f"allows {', '.join(beyond[:_NAMED])}" + (" ..." if beyond[_NAMED:] else ""))
+
+
+def allowed_calls(rules: Iterable[tuple[str, bool, int]]) -> dict[str, int]:
+    """What a filter lets pass.
+
+    Args:
+        rules: A call, whether the rule allows it, and how many tests of arguments the rule has.
+
+    Returns:
+        Calls and how many tests there are in the rule that allows most; 0 if one allows it whatever the arguments.
+    """
+    calls: dict[str, int] = {}
+    for name, allows, tests in rules:
+        if allows:
+            calls[name] = min(tests, calls.get(name, tests))
+    return calls
 
 
 def _mounts(planned: Place, running: Running) -> Iterator[Fault]:
@@ -167,6 +212,7 @@ def _mounts(planned: Place, running: Running) -> Iterator[Fault]:
     wanted = {mount.destination.rstrip("/") or "/": mount for mount in mounts}
     for point, mount in wanted.items():
         yield from _weaker(mount, running.mounts.get(point))
+    yield from _elsewhere(planned, running)
     root = running.mounts.get("/")
     if planned.get("root", "readonly").is_true and (root is None or "ro" not in root.options):
         yield Fault(planned.get("root", "readonly"), "the root is writable")
@@ -175,6 +221,16 @@ def _mounts(planned: Place, running: Running) -> Iterator[Fault]:
     for point in running.mounts.keys() - wanted.keys() - shut - {"/"}:
         if not point.startswith(_OF_THE_RUNTIME):
             yield Fault(planned.get("mounts"), f"{point} is mounted and not planned")
+
+
+def _elsewhere(planned: Place, running: Running) -> Iterator[Fault]:
+    """Mounts whose content is not that of the planned source, which the supervisor has mounted too."""
+    binds = [place for place in planned.get("mounts").each() if place.get("type").text == "bind"]
+    named = [(place.get("source"), place.get("destination").text) for place in binds]
+    for source, point in [*named, (planned.get("root", "path"), "/")]:
+        seen, wanted = running.mounts.get(point), running.sources.get(source.text)
+        if running.sources and seen is not None and seen.origin != wanted:
+            yield Fault(source, f"{point} is another folder than {source.text}")
 
 
 def _weaker(mount: Mounted, seen: SeenMount | None) -> Iterator[Fault]:
@@ -204,6 +260,14 @@ def _limits(planned: Place, running: Running) -> Iterator[Fault]:
         found = running.cgroup.get(name)
         if place.text and (found is None or found > int(place.text)):
             yield Fault(place, "no bound" if found is None else str(found))
+    yield from _share(planned.get("linux", "resources", "cpu"), running.cgroup.get("cpu"))
+
+
+def _share(cpu: Place, found: int | None) -> Iterator[Fault]:
+    """A larger share of the processors than was planned, beyond what rounding explains."""
+    quota, period = cpu.get("quota").text, cpu.get("period").text
+    if quota and period and (found is None or found > round(int(quota) * _SECOND_US / int(period)) + _ROUNDING_US):
+        yield Fault(cpu.get("quota"), "no bound" if found is None else f"{found / _SECOND_US:g} processors")
 
 
 def _rlimits(planned: Place, running: Running) -> Iterator[Fault]:
@@ -309,7 +373,7 @@ DRIFT: tuple[tuple[Rule, _Compare], ...] = (
         _rule(
             "seccomp",
             Severity.HIGH,
-            "the filter on system calls is not in force",
+            "the filter on system calls is not in force, or allows more",
             "The whole kernel's surface.",
             ("CIS 5.22", "NIST 4.5.2"),
         ),
@@ -330,7 +394,7 @@ DRIFT: tuple[tuple[Rule, _Compare], ...] = (
             "limits",
             Severity.MEDIUM,
             "the control group's limits are weaker than planned",
-            "The host's memory, processes.",
+            "The host's memory, processes, processors.",
             ("CIS 5.11, 5.29", "NIST 4.4.3"),
         ),
         _limits,

@@ -21,6 +21,9 @@ _TEMPLATES: Mapping[str, tuple[str, ...]] = {
     "ReplicationController": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
+# Operators of a label selector, and whether they take values: NotIn is also met where there is no such label.
+# Source: Kubernetes API reference 1.35, LabelSelectorRequirement.
+_OPERATORS: Mapping[str, bool] = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}
 _CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 _MEMORY = frozenset({"emptyDir", "configMap", "downwardAPI", "projected"})
 
@@ -226,4 +229,19 @@ def _selects(policy: Place, labels: Mapping[str, str]) -> bool | None:
     selector = policy.get("spec", "podSelector")
     if any(labels.get(key) != place.text for key, place in selector.get("matchLabels").items()):
         return False
-    return None if selector.get("matchExpressions").present else True
+    answers = [_meets(expression, labels) for expression in selector.get("matchExpressions").each()]
+    if False in answers:
+        return False
+    malformed = selector.get("matchExpressions").present and not selector.get("matchExpressions").is_sequence
+    return None if None in answers or malformed else True
+
+
+def _meets(expression: Place, labels: Mapping[str, str]) -> bool | None:
+    """Whether labels meet one requirement of a selector; None if it is none that a cluster would accept."""
+    key, operator = expression.get("key").text, expression.get("operator").text
+    values = {value.text for value in expression.get("values").each()}
+    # Only the first two compare with values, and they need some.
+    if not key or operator not in _OPERATORS or bool(values) is not _OPERATORS[operator]:
+        return None
+    there = key in labels and (not values or labels[key] in values)
+    return there is (operator in {"In", "Exists"})

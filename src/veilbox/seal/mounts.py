@@ -15,11 +15,13 @@ class Mounted:
         point: Where it is mounted, absolute.
         kind: The file system's type.
         options: Flags of the mount and of its super block, such as `ro`, `nosuid`, `noexec`.
+        origin: Which file system, by its device number, and which folder of it is the mount's root: `0:41 /`.
     """
 
     point: str
     kind: str
     options: frozenset[str]
+    origin: str = ""
 
     @property
     def read_only(self) -> bool:
@@ -43,7 +45,7 @@ def parse(mountinfo: str) -> dict[str, Mounted]:
             raise ValueError(f"mountinfo line of {len(mine)} + {len(theirs)} fields")
         point = _unescaped(mine[4])
         options = frozenset(mine[5].split(",")) | ({"ro"} if "ro" in theirs[2].split(",") else set())
-        found[point] = Mounted(point=point, kind=theirs[0], options=options)
+        found[point] = Mounted(point=point, kind=theirs[0], options=options, origin=f"{mine[2]} {mine[3]}")
     return found
 
 

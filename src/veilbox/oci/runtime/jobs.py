@@ -109,12 +109,14 @@ class Resident:
         job_id: The job's.
         name: The component's.
         config: Its bundle's config.json.
+        notes: The folder of what the runtime keeps of it.
         pid: Its first process, in this process's pid namespace.
     """
 
     job_id: str
     name: str
     config: Path
+    notes: Path
     pid: int
 
 
@@ -304,7 +306,13 @@ def _residents_of(path: Path) -> Iterator[Resident]:
     prefix = f"veilbox-{path.name}-"
     for container_id, pid in sorted(_residents(path)):
         name = container_id.removeprefix(prefix)
-        yield Resident(job_id=path.name, name=name, config=path / "bundles" / name / "config.json", pid=pid)
+        yield Resident(
+            job_id=path.name,
+            name=name,
+            config=path / "bundles" / name / "config.json",
+            notes=path / "runtime" / container_id,
+            pid=pid,
+        )
 
 
 def _start_time(pid: int) -> int:
