@@ -184,11 +184,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def pod_on(
     stage: Stage,
     policy: Policy = Policy(deadline_s=2),  # noqa: B008 - a frozen value
-    *,
-    deep: bool = False,
 ) -> Pod:
     """The anonymising pod, played on a stage."""
-    return Pod(anonymize_plan(policy, PROGRAMS, cpus=2), stage, policy, CANARIES, deep=deep)
+    return Pod(anonymize_plan(policy, PROGRAMS, cpus=2), stage, policy, CANARIES)
 
 
 def look(pod: Pod, stage: Stage, *but: str, times: int = 1000) -> Iterator[tuple[str, FromComponent]]:

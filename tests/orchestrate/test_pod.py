@@ -105,20 +105,13 @@ def test_another_name_is_refused(stage: Stage, clock: Clock) -> None:
             pod.await_ready()
 
 
-@pytest.mark.parametrize("deep", [False, True])
-def test_findings_beside_the_gates_are_taken_only_if_they_were_asked_for(
-    stage: Stage, clock: Clock, *, deep: bool
-) -> None:
+def test_findings_beside_the_gates_are_taken(stage: Stage, clock: Clock) -> None:
     del clock
     beside = Gate(name="kernel-identity", tried="ask", found="Linux", held=True)
-    with pod_on(stage, deep=deep) as pod:
+    with pod_on(stage) as pod:
         stage[WHO].say(Probed(gates=(beside,)))
-        if deep:
-            assert list(pod.poll()) == []
-            assert pod.members[WHO].gates == (beside,)
-        else:
-            with pytest.raises(ProtocolError, match="kernel-identity"):
-                list(pod.poll())
+        assert list(pod.poll()) == []
+        assert pod.members[WHO].gates == (beside,)
 
 
 def test_work_before_it_was_asked_for_is_refused(stage: Stage, clock: Clock) -> None:

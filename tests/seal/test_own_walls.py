@@ -289,3 +289,44 @@ def test_an_unknown_component_has_no_walls_and_no_start() -> None:
 def test_nothing_that_makes_threads_is_imported_before_the_walls() -> None:
     script = "import veilbox.seal.own_walls; print({'numpy', 'av', 'onnxruntime', 'msgspec'} & set(sys.modules))"
     assert run(script) == "set()"
+
+
+COUNTING = """
+from veilbox.seal import confinement, own_walls
+from veilbox.seal.allowlist import numbers
+"""
+
+
+def test_few_calls_are_allowed_behind_the_list() -> None:
+    script = COUNTING + "lay_own_walls('detect'); gate = confinement.allowed_calls_few(); print(gate.held, gate.found)"
+    held, found = run(script).split(" ", 1)
+    assert held == "True"
+    assert found.endswith("0 of them beyond the list")
+    assert int(found.split()[0]) <= 90
+
+
+def test_a_wide_list_is_counted() -> None:
+    """Some sixty calls more that do nothing without a descriptor or an address."""
+    script = (
+        COUNTING
+        + """
+more = {**{f"x{number}": (number, None) for number in range(184, 202)}, **{f"y{n}": (n, None) for n in range(237, 260)},
+        **{f"z{n}": (n, None) for n in range(275, 300)}}
+numbers.NUMBERS.update(more)
+listed = own_walls.syscalls("detect")
+own_walls.tighten((*listed, *more))
+own_walls._laid = own_walls.Laid(0, True, listed)
+gate = confinement.allowed_calls_few()
+print(gate.held, gate.found)
+"""
+    )
+    if os.uname().machine != "x86_64":
+        pytest.skip("the numbers are x86_64's")
+    own = "ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)\n"
+    held, found = run(own + script).split(" ", 1)
+    assert held == "False"
+    assert int(found.split()[0]) > 130
+
+
+def test_without_a_filter_of_its_own_nobody_counts() -> None:
+    assert run(COUNTING + "print(confinement.allowed_calls_few().found)") == "unknown: no filter of its own"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from veilbox.core.control import Canaries
-from veilbox.core.isolation import GATES, Gate, Level, measure
+from veilbox.core.isolation import DEEP, GATES, Gate, Level, measure
 from veilbox.seal import egress, privilege, surroundings
 from veilbox.seal.canary import planted
 from veilbox.seal.mounts import Mounted
@@ -25,7 +25,7 @@ FROM_OUTSIDE = {
     "uts-namespace",
     "uid-range-own",
 }
-NOT_TRIED = {"limits-bite", "own-kernel", "attested"}
+NOT_TRIED = {"attested"}
 WALLS = Path(__file__).parent / "walls.py"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="builds namespaces, mounts and id maps by hand: needs root")
@@ -44,7 +44,7 @@ def bare(canaries: Canaries) -> dict[str, Gate]:
 
 def test_every_gate_that_can_be_tried_from_inside_is_there_once_and_in_order(canaries: Canaries) -> None:
     names = [gate.name for gate in probe(canaries)]
-    assert names == [name for name in GATES if name not in FROM_OUTSIDE | NOT_TRIED]
+    assert names == [*(name for name in GATES if name not in FROM_OUTSIDE | NOT_TRIED), *DEEP]
 
 
 def test_a_bare_process_is_open(bare: dict[str, Gate]) -> None:
@@ -110,7 +110,9 @@ def weak_by_machine() -> set[str]:
 @needs_root
 def test_behind_every_wall_all_gates_hold(canaries: Canaries) -> None:
     gates = sealed(canaries)
-    assert {name for name, gate in gates.items() if not gate.held} <= weak_by_machine()
+    # Own walls, control groups and a kernel of its own are for other tests; findings beside the gates for test_deep.
+    elsewhere = {"allowed-calls-few", "limits-bite", "own-kernel", *DEEP}
+    assert {name for name, gate in gates.items() if not gate.held} <= weak_by_machine() | elsewhere
     assert "canary ENOENT" in gates["host-files-absent"].found
     assert "the canary" not in gates["host-files-absent"].found
 

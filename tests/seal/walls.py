@@ -2,8 +2,7 @@
 
     walls.py CANARIES MISSING
 
-CANARIES is the JSON of `core.control.Canaries`, MISSING the words of the walls to leave out, beside
-`deep` for the findings beside the gates. Needs root.
+CANARIES is the JSON of `core.control.Canaries`, MISSING the words of the walls to leave out. Needs root.
 No container runtime is used, so that the tests of the probe do not depend on the code that makes bundles.
 """
 
@@ -148,14 +147,14 @@ def _sealed(canaries: Canaries, up: frozenset[str], root: Path, own: dict[str, i
         os.close(descriptor)
     os.chdir("/")
     _drop(up)
-    gates = probe(canaries, deep="deep" in up)
+    gates = probe(canaries)
     sys.stdout.write(json.dumps([asdict(gate) for gate in gates]))
     sys.stdout.flush()
 
 
 def main(canaries: Canaries, missing: frozenset[str]) -> int:
     """Fork into new namespaces, map the ids from outside, fork again to be inside the pid namespace."""
-    up = (WALLS - missing) | (missing & {"deep"})
+    up = WALLS - missing
     codecs.lookup("ascii")  # loaded on first use, which is too late where the interpreter's folder may not be searched
     told, tell = os.pipe()
     mapped, map_done = os.pipe()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sealed_workshop import RunVeilbox
 
-from veilbox.core.isolation import DEEP, FROM_INSIDE, Level
+from veilbox.core.isolation import FROM_INSIDE, Level
 
 pytestmark = pytest.mark.sealed
 
@@ -20,23 +20,18 @@ def test_every_wall_stands_under_every_runtime(veilbox: RunVeilbox, runtime: str
     del nothing_left
     if shutil.which(runtime) is None:
         pytest.skip(f"{runtime} is not installed")
-    run = veilbox("isolation", "probe", "--deep", "--json", "--runtime", runtime)
+    run = veilbox("isolation", "probe", "--json", "--runtime", runtime)
     assert run.status == 0, run.stderr
     found: Any = run.json
     assert found["runtime"].startswith(runtime)
     assert set(found["components"]) == COMPONENTS
     for name, component in found["components"].items():
-        assert component["level"] >= Level.UNPRIVILEGED, (name, component)
+        assert component["level"] == Level.CONFINED, (name, component)
+        assert component["failed"] == "own-kernel"
         tried = {one["id"] for one in found["findings"] if one["component"] == name}
-        assert tried >= FROM_INSIDE | DEEP.keys()
-    assert {one["id"] for one in found["findings"] if not one["held"]} == set()
-
-
-def test_without_deep_it_is_the_jobs_own_probe(veilbox: RunVeilbox) -> None:
-    run = veilbox("isolation", "probe", "--json")
-    assert run.status == 0, run.stderr
-    assert not {one["id"] for one in run.json["findings"]} & DEEP.keys()
-    assert {one["severity"] for one in run.json["findings"]} == {"high", "medium"}
+        assert tried >= FROM_INSIDE
+    assert {one["id"] for one in found["findings"] if not one["held"]} == {"own-kernel"}
+    assert {one["severity"] for one in found["findings"]} == {"high", "medium", "low", "info"}
 
 
 def test_people_are_told_levels_and_what_fell(veilbox: RunVeilbox) -> None:

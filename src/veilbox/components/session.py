@@ -62,7 +62,7 @@ class Session:
         channels = {end: Channel.from_fd(fd) for end, fd in zip(message.ends, fds, strict=True)}
         self._channels.extend(channels.values())
         if self.sealed:
-            self.send(Probed(gates=probe(message.canaries, deep=message.deep)))
+            self.send(Probed(gates=probe(message.canaries)))
         return message, channels
 
     def messages(self) -> Iterator[tuple[ToComponent, list[int]]]:

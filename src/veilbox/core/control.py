@@ -44,27 +44,26 @@ class Canaries:
         tcp_port: A listening port on the host's loopback address.
         abstract_socket: Name of a listening abstract Unix socket on the host, without the leading NUL.
         volumes: Destinations of the pod's volumes that this component must not see.
+        kernel: Release and version of the host's kernel, as uname tells them.
+        boot_id: Of the host's kernel.
     """
 
     path: str
     tcp_port: int
     abstract_socket: str
     volumes: tuple[str, ...] = ()
+    kernel: str = ""
+    boot_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configure:
-    """To a component: its settings and edges. Descriptors: one socket for each edge end, in order.
-
-    Attributes:
-        deep: Whether to try more at its walls than every job does, at the price of time.
-    """
+    """To a component: its settings and edges. Descriptors: one socket for each edge end, in order."""
 
     policy: Policy
     ends: tuple[EdgeEnd, ...]
     canaries: Canaries
     ring_bytes: int
-    deep: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

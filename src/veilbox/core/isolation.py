@@ -56,15 +56,15 @@ GATES: Mapping[str, Level] = {
     "setuid-files-absent": Level.UNPRIVILEGED,
     "writable-not-executable": Level.UNPRIVILEGED,
     "read-only-descriptors": Level.UNPRIVILEGED,
-    # Level 4 is not measured in full yet: its remaining gates come with the red-team suite, so the scale stops at 3.
     "seccomp-active": Level.CONFINED,
     "forbidden-calls-refused": Level.CONFINED,
+    "allowed-calls-few": Level.CONFINED,
     "limits-bite": Level.CONFINED,
     "own-kernel": Level.OWN_KERNEL,
     "attested": Level.ATTESTED,
 }
 
-# Findings of `veilbox isolation probe` beside the gates, and the level that each guards; None: it tells, and caps
+# Findings beside the gates, and the level that each guards; None: it tells, and caps
 # nothing.
 DEEP: Mapping[str, Level | None] = {
     "runtime-sockets-absent": Level.SEPARATED,
@@ -110,6 +110,10 @@ FROM_INSIDE = frozenset(
         "read-only-descriptors",
         "seccomp-active",
         "forbidden-calls-refused",
+        "allowed-calls-few",
+        "limits-bite",
+        "own-kernel",
+        *DEEP,
     }
 )
 

@@ -9,9 +9,10 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from veilbox.oci.runtime.namespaces import pin_empty_network
 from veilbox.oci.runtime.seccomp import seccomp
 from veilbox.orchestrate.launcher import Cost, Launched, Root
 from veilbox.seal.observe import observe
+from veilbox.seal.trial_group import Trial, bounds
 from veilbox.transport.control import SupervisorControl
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from veilbox.oci.runtime.driver import ContainerProcess, OciRuntime
     from veilbox.oci.runtime.jobs import Job
 
+# The group in which limits are tried; no component has such a name.
+_TRIAL = "limits-trial"
 # The user inside every image.
 _USER = 65532
 # What a component may print before its last words: a start-up error's traceback fits.
@@ -55,6 +59,7 @@ class _Container:
         self.start_ns = 0
         self.process: ContainerProcess | None = None
         self.peers: Mapping[str, int] = {}
+        self.bounds: Callable[[], Gate] | None = None
         self._log = log
         self._meter = meter
         self._printed = b""
@@ -73,7 +78,8 @@ class _Container:
     def observe(self) -> tuple[Gate, ...]:
         if self.process is None:
             return ()
-        return observe(self.process.pid, peers=self.peers)
+        seen = observe(self.process.pid, peers=self.peers)
+        return seen if self.bounds is None else (*seen, self.bounds())
 
     def cost(self) -> Cost:
         self._drain()
@@ -142,10 +148,13 @@ class ContainerLauncher:
         self._images = images
         self._containers: dict[str, _Container] = {}
         self._stack = ExitStack()
+        self._trial = Trial(place.directories(job.job_id, _TRIAL))
+        self._stack.callback(self._trial.close)
         self._allotment = self._stack.enter_context(Allotment(ids))
 
     def launch(self, plan: Plan) -> dict[str, Launched]:
         """Create and start all containers of a plan, side by side."""
+        self._trial.start()  # before there are threads, beside which a fork is no good idea
         ids = {container.name: self._allotment.take() for container in plan.containers}
         volumes = self._volumes(plan, ids)
         with ThreadPoolExecutor(max_workers=len(plan.containers)) as pool:
@@ -205,6 +214,7 @@ class ContainerLauncher:
         launched = _Container(name, SupervisorControl(ours, name), log, self._meter(name))
         launched.root = root
         launched.rings = {mount.volume: mount.destination for mount in container.mounts}
+        launched.bounds = partial(self._bounds, container)
         self._containers[name] = launched
         container_id = self._job.container_id(name)
         try:
@@ -218,6 +228,16 @@ class ContainerLauncher:
         finally:
             theirs.close()
             os.close(printed)
+
+    def _bounds(self, container: Container) -> Gate:
+        """Whether the plan's limits are in force, and bite."""
+        return bounds(
+            self._place.directories(self._job.job_id, container.name),
+            memory_bytes=container.limits.memory_bytes,
+            pids=container.limits.pids,
+            cpus=container.limits.cpus,
+            trial=self._trial.outcome(),
+        )
 
     def _meter(self, name: str) -> Meter | None:
         path = self._place.path(self._job.job_id, name)

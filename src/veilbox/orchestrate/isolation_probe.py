@@ -78,14 +78,13 @@ def _capped(name: str) -> int | None:
 
 
 def probe_isolation(
-    store: ImageStore, *, runtimes: Sequence[str] = KNOWN_RUNTIMES, deep: bool = False, policy: Policy | None = None
+    store: ImageStore, *, runtimes: Sequence[str] = KNOWN_RUNTIMES, policy: Policy | None = None
 ) -> Probe:
     """Start the pod of an anonymising job, let every component try its walls, and end it.
 
     Args:
         store: Component images.
         runtimes: Those that may be taken, the preferred one first.
-        deep: Whether to try more than every job does.
         policy: Decides which components there are; the default one if None.
 
     Raises:
@@ -98,7 +97,7 @@ def probe_isolation(
     second = second_detectors(asked)
     with engine(store, FIXED, detect=lambda _: dict.fromkeys(names), second=second, runtimes=runtimes) as machine:
         plan = anonymize_plan(asked, machine.programs, cpus=machine.cpus, detect=names)
-        with planted() as canaries, Pod(plan, machine.launcher, asked, canaries, deep=deep) as pod:
+        with planted() as canaries, Pod(plan, machine.launcher, asked, canaries) as pod:
             pod.await_ready()
             components = {name: member.measured for name, member in pod.members.items()}
             runtime = machine.launcher.runtime

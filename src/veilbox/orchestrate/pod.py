@@ -34,7 +34,7 @@ from veilbox.core.control import (
     ToComponent,
 )
 from veilbox.core.errors import ComponentDied, ComponentHung, IsolationError, ProtocolError, VeilboxError
-from veilbox.core.isolation import DEEP, FROM_INSIDE, Gate, Measured, measure
+from veilbox.core.isolation import FROM_INSIDE, Gate, Measured, measure
 from veilbox.core.plan import SUPERVISOR, Plan
 from veilbox.core.policy import Policy
 from veilbox.orchestrate.interruption import uninterrupted
@@ -87,13 +87,9 @@ class Pod:
         launcher: How to run it.
         policy: Sent to every component.
         canaries: What no component may reach.
-        deep: Whether the components shall try more at their walls than every job does.
     """
 
-    def __init__(
-        self, plan: Plan, launcher: Launcher, policy: Policy, canaries: Canaries, *, deep: bool = False
-    ) -> None:
-        self._deep = deep
+    def __init__(self, plan: Plan, launcher: Launcher, policy: Policy, canaries: Canaries) -> None:
         self._plan = plan
         self._launcher = launcher
         self._policy = policy
@@ -157,7 +153,6 @@ class Pod:
                 ends=tuple(end for end, _ in own),
                 canaries=dataclasses.replace(self._canaries, volumes=self._foreign_volumes(name)),
                 ring_bytes=RING_BYTES,
-                deep=self._deep,
             )
             self.send(name, message, [sock.fileno() for _, sock in own])
             for _, sock in own:
@@ -311,7 +306,7 @@ class Pod:
             case Hello() if member.hello is None and message.component == name:
                 member.hello = message
             case Probed() if member.ready is None and not member.gates:
-                member.gates = _own_gates(name, message, FROM_INSIDE | (DEEP.keys() if self._deep else frozenset()))
+                member.gates = _own_gates(name, message, FROM_INSIDE)
             case Ready() if member.ready is None:
                 self._check_model(name, message)
                 member.ready = message

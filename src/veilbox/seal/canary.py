@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from veilbox.core.control import Canaries
+from veilbox.seal.kernel import boot_id, kernel
 
 # Nobody ever accepts: a connection that gets into the queue has already told the probe what it wanted to know.
 _BACKLOG = 128
@@ -43,4 +44,10 @@ def planted(directory: Path | None = None) -> Iterator[Canaries]:
         file.write(b"A sealed component cannot read this.\n")
         file.flush()
         Path(file.name).chmod(0o644)
-        yield Canaries(path=file.name, tcp_port=tcp.getsockname()[1], abstract_socket=name)
+        yield Canaries(
+            path=file.name,
+            tcp_port=tcp.getsockname()[1],
+            abstract_socket=name,
+            kernel=kernel(),
+            boot_id=boot_id(),
+        )

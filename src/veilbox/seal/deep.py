@@ -1,4 +1,4 @@
-"""Findings beside the scale's gates, for `veilbox isolation probe`: more paths, tried for real, at the price of time.
+"""Findings beside the scale's gates: more paths, tried for real.
 
 As in the probe, each is an attempt that leaves nothing behind. `veilbox.core.isolation.DEEP` says which level each
 caps.
@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 
 from veilbox.core.isolation import Gate
 from veilbox.seal.egress import NO_WAY_OUT, connecting
+from veilbox.seal.kernel import kernel_identity
 from veilbox.seal.mounts import mounts
-from veilbox.seal.outcome import ALLOWED, REFUSALS, errno_name, opening, outcome
+from veilbox.seal.outcome import ALLOWED, REFUSALS, opening, outcome
 from veilbox.seal.own_walls import laid
-from veilbox.seal.privilege import status
 from veilbox.seal.syscalls import call, known_machine
 
 # Engines' and the service manager's sockets: whoever may talk to one starts programs on the host.
@@ -371,44 +371,13 @@ def own_walls() -> Gate:
     mine = laid()
     writing = opening("/dev/null", os.O_WRONLY)
     starting = outcome(lambda: os.execv("", ["veilbox-probe"]))  # noqa: S606, S607
-    abi, filtered = mine or (0, False)
     return Gate(
         name="own-walls",
         tried="open /dev/null for writing, start a program without a name",
-        found=f"open {writing}, start {starting}, " + (f"Landlock {abi or 'absent'}" if mine else "none was laid"),
-        held=filtered and starting in REFUSALS and (abi == 0 or writing == "EACCES"),
+        found=f"open {writing}, start {starting}, "
+        + (f"Landlock {mine.landlock or 'absent'}" if mine else "none was laid"),
+        held=mine is not None
+        and mine.filtered
+        and starting in REFUSALS
+        and (mine.landlock == 0 or writing == "EACCES"),
     )
-
-
-def kernel_identity() -> Gate:
-    """Which kernel answers: its release, its boot, and whether it runs on a hypervisor. It tells, and fails never."""
-    identity = os.uname()
-    boot = _first_line("/proc/sys/kernel/random/boot_id")
-    sandbox = "gVisor" if "gvisor" in _first_line("/proc/version").lower() else "Linux"
-    return Gate(
-        name="kernel-identity",
-        tried="ask the kernel who it is",
-        found=f"{sandbox} {identity.release} {identity.machine}, boot {boot[:8] or 'unknown'}, "
-        f"hypervisor {_hypervisor()}, seccomp filters {status().get('Seccomp_filters', 'unknown')}",
-        held=True,
-    )
-
-
-def _hypervisor() -> str:
-    """Whether the processor says so; only x86 has a word for it."""
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-            flags = next((line for line in file if line.startswith("flags")), "")
-    except OSError as error:
-        return errno_name(error.errno)
-    if not flags:
-        return "unknown"
-    return "yes" if " hypervisor" in flags else "no"
-
-
-def _first_line(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            return file.readline().strip()
-    except OSError:
-        return ""

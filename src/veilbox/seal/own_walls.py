@@ -12,6 +12,7 @@ import os
 import resource
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from veilbox.core.errors import MachineError
 from veilbox.seal.allowlist import syscalls
@@ -33,17 +34,26 @@ _LIMITS: Mapping[str, int] = {
 }
 
 
-# What this process laid: the kernel's Landlock ABI and whether the second filter is in force; None if nothing yet.
-_laid: tuple[int, bool] | None = None
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """What a process laid around itself.
 
-
-def laid() -> tuple[int, bool] | None:
-    """What `lay_own_walls` laid in this process.
-
-    Returns:
-        The ABI of Landlock, 0 where the kernel has none, and whether a second filter is in force; None if it was not
-        called.
+    Attributes:
+        landlock: The kernel's ABI; 0 where it has none.
+        filtered: Whether the second filter is in force.
+        allowed: The list that the filter was made of.
     """
+
+    landlock: int
+    filtered: bool
+    allowed: tuple[str, ...]
+
+
+_laid: Laid | None = None
+
+
+def laid() -> Laid | None:
+    """What `lay_own_walls` laid in this process; None if it was not called."""
     return _laid
 
 
@@ -79,7 +89,7 @@ def lay_own_walls(
         _bound(name, value)
     _prctl(_PR_SET_DUMPABLE, 0)
     _no_new_privileges()
-    _laid = restrict(readable=readable, writable=writable), tighten(allowed)
+    _laid = Laid(restrict(readable=readable, writable=writable), tighten(allowed), allowed)
 
 
 def _close_inherited() -> None:

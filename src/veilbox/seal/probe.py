@@ -1,7 +1,7 @@
 """The probe: a component's attempts at its own walls, made before it holds any picture.
 
 It needs a filter that answers with an errno; one that kills would end the component at the first attempt. It uses
-the standard library only, starts no thread and no process, waits for nothing and leaves nothing behind.
+the standard library only, starts no process, waits for no one and leaves nothing behind, no thread either.
 """
 
 from __future__ import annotations
@@ -12,32 +12,28 @@ from functools import partial
 from veilbox.core.control import Canaries
 from veilbox.core.isolation import Gate
 from veilbox.seal import confinement, egress, privilege, surroundings
+from veilbox.seal.deep import attempts
+from veilbox.seal.kernel import own_kernel
+from veilbox.seal.limits import limits_bite
 from veilbox.seal.outcome import ALLOWED, errno_name
 
 
-def probe(canaries: Canaries, *, deep: bool = False) -> tuple[Gate, ...]:
-    """Try every gate that can be tried from inside.
+def probe(canaries: Canaries) -> tuple[Gate, ...]:
+    """Try every gate that can be tried from inside, and the findings beside them.
 
-    Namespace numbers and id ranges need the host's eye (`veilbox.seal.observe`); `limits-bite`, `own-kernel` and
-    `attested` are not tried yet.
+    Namespace numbers and id ranges need the host's eye (`veilbox.seal.observe`); `attested` is not tried yet.
 
     Args:
         canaries: What the host put out of this component's reach.
-        deep: Also try what `veilbox.seal.deep` holds.
 
     Returns:
-        One gate each, in the scale's order. A gate whose attempt could not be made is there and did not hold.
+        One gate each, in the scale's order, then those of `core.isolation.DEEP`. A gate whose attempt could not be made
+        is there and did not hold.
     """
-    return (*_made(_gates(canaries)), *_made(_deep() if deep else {}))
+    return tuple(_made({**_gates(canaries), **attempts()}))
 
 
 _Attempts = Mapping[str, Callable[[], Gate]]
-
-
-def _deep() -> _Attempts:
-    from veilbox.seal.deep import attempts  # noqa: PLC0415 - a job, which asks for none of it, does not pay for it
-
-    return attempts()
 
 
 def _gates(canaries: Canaries) -> _Attempts:
@@ -64,6 +60,9 @@ def _gates(canaries: Canaries) -> _Attempts:
         "read-only-descriptors": privilege.read_only_descriptors,
         "seccomp-active": confinement.seccomp_active,
         "forbidden-calls-refused": confinement.forbidden_calls_refused,
+        "allowed-calls-few": confinement.allowed_calls_few,
+        "limits-bite": limits_bite,
+        "own-kernel": partial(own_kernel, canaries),
     }
 
 

@@ -76,12 +76,25 @@ def call(name: str, *arguments: int) -> int:
     column = _COLUMNS.get(os.uname().machine)
     if column is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    return _made(NUMBERS[name][column], arguments)
+
+
+def _made(number: int, arguments: tuple[int, ...]) -> int:
     padded = arguments + (0,) * (_ARGUMENTS - len(arguments))
-    answer = int(_libc.syscall(NUMBERS[name][column], *padded))
+    answer = int(_libc.syscall(number, *padded))
     if answer < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        reason = ctypes.get_errno()
+        raise OSError(reason, os.strerror(reason))
     return answer
+
+
+def raw_call(number: int, *arguments: int) -> str:
+    """The outcome, as a word, of a system call that has no name here; see `call`."""
+    try:
+        _made(number, arguments)
+    except OSError as error:
+        return errno_name(error.errno)
+    return ALLOWED
 
 
 def calling(name: str, *arguments: int) -> str:

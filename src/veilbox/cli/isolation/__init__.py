@@ -11,7 +11,7 @@ from veilbox.cli.isolation import probe
 
 _EPILOG = """\
 example:
-  veilbox isolation probe --deep
+  veilbox isolation probe --json
 """
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 examples:
   veilbox isolation probe
-  veilbox isolation probe --deep --runtime runc --json
+  veilbox isolation probe --runtime runc --json
 """
 _RUNTIMES = ("crun", "runc")
 
@@ -33,7 +33,6 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--runtime", choices=_RUNTIMES, help="which OCI runtime (default: the one that jobs take)")
-    parser.add_argument("--deep", action="store_true", help="try more than every job does")
     parser.add_argument("--json", action="store_true", help="print levels and findings as JSON")
     parser.set_defaults(run=run)
 
@@ -44,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from veilbox.orchestrate.isolation_probe import probe_isolation  # noqa: PLC0415
 
     runtimes = (arguments.runtime,) if arguments.runtime else _RUNTIMES
-    found = probe_isolation(ImageStore.default(), runtimes=runtimes, deep=arguments.deep)
+    found = probe_isolation(ImageStore.default(), runtimes=runtimes)
     if arguments.json:
         sys.stdout.write(json.dumps(_document(found)) + "\n")
     else:
