@@ -1,7 +1,7 @@
 # make demo and make test do everything that is needed first; a second run finds it done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench evaluate train-plates image-table lock schema clean
+.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench evaluate train-plates image-table lock schema record-layers clean
 
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
@@ -95,6 +95,9 @@ lock: ## choose newer versions of the packages and write the locks
 
 schema: .venv/.installed ## write the report's JSON Schema from its classes
 	@$(BIN)/python scripts/schema.py docs/reference/report.schema.json
+
+record-layers: .venv/.installed ## write down which layers the locks give, for other machines' tests
+	@$(BIN)/python scripts/record_layers.py tests/oci/image/recorded_layers.json
 
 clean: ## remove what was built in the checkout; the component images stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -15,6 +15,7 @@ import pytest
 from image_schemas import faults
 from image_set import FOREIGN, NAMES, NATIVE, SAID
 
+from record_layers import layers_of
 from veilbox.core.errors import ImageError
 from veilbox.oci.admit import Trust, admit
 from veilbox.oci.examine import examine, held_images
@@ -126,6 +127,15 @@ def test_another_place_user_mask_day_and_time_zone_give_the_same_digests(store: 
         elsewhere = _build_elsewhere(tmp_path, "--compression", compression, *names)
         assert elsewhere == _digests(build(store, names, SAID.append, compression=compression))
     shutil.rmtree(tmp_path / "an other")
+
+
+def test_layers_are_those_that_another_machine_built_on_another_day(store: ImageStore) -> None:
+    recorded = json.loads((Path(__file__).parent / "recorded_layers.json").read_bytes())
+    built = layers_of(store)
+    if (ImageStore.default().root / "lock").exists():  # the committed lock's packages are gone from the mirror
+        for layers in (*recorded.values(), *built.values()):
+            del layers["base"]
+    assert built == recorded, "if locks or layers were changed: make record-layers"
 
 
 def _digests(images: list[Built]) -> dict[str, object]:
