@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from veilbox.components.anonymize import Item, bounded
@@ -68,3 +69,15 @@ def test_look_ahead_fits_the_ring(slots: int, expected: int) -> None:
     assert bounded(Tracking(lookahead=12), slots).lookahead == expected
     low = bounded(Tracking(lookahead=12, low_latency=True), slots)
     assert (low.lookahead, low.low_latency) == (0, True)
+
+
+def _shows(light: int) -> FrameView:
+    """A frame whose left half is lighter or darker than its right."""
+    luma = np.full((48, 64), 100, np.uint8)
+    luma[:, :32] = light
+    return FrameView(_frame(0, analysed=True).frame, memoryview(luma.tobytes() + bytes(INFO.layout.nbytes - luma.size)))
+
+
+def test_another_picture_begins_another_scene() -> None:
+    item = _item(Policy())
+    assert [item.begins_scene(_shows(light)) for light in (200, 220, 10, 20)] == [False, False, True, False]

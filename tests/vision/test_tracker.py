@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pytest
@@ -49,12 +49,13 @@ def run(
     threshold: float = THRESHOLD,
     first: int = 0,
     believe: int | None = None,
+    cuts: Collection[int] = (),
 ) -> list[Regions]:
     """Push a film through a tracker; checks on the way that frames leave in order, each once, and in time."""
     tracker = Tracker(tracking, width=WIDTH, height=HEIGHT, thresholds={0: threshold, 1: threshold}, believe=believe)
     left = []
     for number, found in enumerate(frames):
-        tracker.push(first + number, found)
+        tracker.push(first + number, found, cut=number in cuts)
         left += list(tracker.ready())
         assert len(left) == max(0, number + 1 - tracking.waiting)
     left += list(tracker.flush())
@@ -415,3 +416,27 @@ def test_what_was_only_believed_makes_nobody_else_believed() -> None:
 def test_who_believes_covers_no_less(frames: list[Detections | None], tracking: Tracking, believe: int) -> None:
     for less, more in zip(run(frames, tracking), run(frames, tracking, believe=believe), strict=True):
         assert all(covered(box, more, slack=0.01) for box in map(tuple, less.boxes.tolist()))
+
+
+@settings(deadline=None)
+@given(
+    scenes=st.lists(FRAMES.filter(len), min_size=1, max_size=4), tracking=TRACKINGS, believe=st.sampled_from([None, 3])
+)
+def test_scenes_are_covered_as_if_each_were_a_film(
+    scenes: list[list[Detections | None]], tracking: Tracking, believe: int | None
+) -> None:
+    cuts = np.cumsum([len(scene) for scene in scenes])[:-1].tolist()
+    together = run([frame for scene in scenes for frame in scene], tracking, believe=believe, cuts=cuts)
+    apart = [regions for scene in scenes for regions in run(scene, tracking, believe=believe)]
+    for one, other in zip(together, apart, strict=True):
+        assert one.boxes.tolist() == other.boxes.tolist()
+        assert one.classes.tolist() == other.classes.tolist()
+        assert one.origins.tolist() == other.origins.tolist()
+
+
+def test_a_cut_ends_what_was_and_what_comes_begins_at_it() -> None:
+    frames = [face((100, 100, 140, 140)), *[detections()] * 8, face((104, 100, 144, 140))]
+    whole = run(frames, Tracking(extend=6))
+    assert all(map(len, whole))
+    halves = run(frames, Tracking(extend=6), cuts=[2])
+    assert [len(regions) for regions in halves] == [1, 1, 0, 1, 1, 1, 1, 1, 1, 1]

@@ -18,6 +18,7 @@ from veilbox.components.edges import Edges
 from veilbox.components.gather import BoxGatherer
 from veilbox.components.session import Session
 from veilbox.core.control import Configure, ItemDone, Ready
+from veilbox.core.detections import Detections
 from veilbox.core.errors import ProtocolError
 from veilbox.core.frame import FrameLayout
 from veilbox.core.policy import Keep, Policy, Tracking
@@ -29,7 +30,7 @@ from veilbox.transport.messages import ANALYSED, Boxes, End, Start
 from veilbox.transport.producer import RingProducer
 from veilbox.transport.relay import Sender
 from veilbox.vision.redact import Redactor, planes_of
-from veilbox.vision.track import Tracker
+from veilbox.vision.track import Cuts, Tracker
 
 # One clean frame being encoded, one waiting, one being written.
 _CLEAN_SLOTS = 3
@@ -78,6 +79,7 @@ class Item:
             film=self.info.kind is Kind.FILM,
             believe=policy.detection.believed,
         )
+        self._cuts = Cuts()
         self.unpushed: OrderedDict[int, FrameView] = OrderedDict()
         self.held: dict[int, FrameView] = {}
         self.covered = dict.fromkeys(Origin, 0)
@@ -106,6 +108,10 @@ class Item:
             )
         self.received += 1
         self.unpushed[frame.frame.sequence] = frame
+
+    def begins_scene(self, frame: FrameView) -> bool:
+        """Whether a frame shows another scene than the last one asked about; ask once about each, in order."""
+        return self._cuts.begins(planes_of(frame.buffer, self.layout)[0])
 
     @property
     def full_range(self) -> bool:
@@ -209,13 +215,13 @@ class _Anonymize:
 
     def _push_first(self, item: Item) -> bool:
         sequence, frame = next(iter(item.unpushed.items()))
+        boxes: Detections | None = None
         if frame.frame.flags & ANALYSED:
             found = self._boxes.take(sequence)
             if found is None:
                 return False
-            item.tracker.push(sequence, found.in_frame(item.view))
-        else:
-            item.tracker.push(sequence, None)
+            boxes = found.in_frame(item.view)
+        item.tracker.push(sequence, boxes, cut=item.begins_scene(frame))
         item.held[sequence] = item.unpushed.pop(sequence)
         return True
 

@@ -50,8 +50,13 @@ class Memory:
         if not len(chosen):
             return np.zeros(0, np.bool_)
         boxes, classes = detections.boxes[chosen], detections.classes[chosen]
-        lost = [trail for trail in (*self._lost, *known) if 0 < trail.unseen(moment) <= REMEMBERED]
+        lost = [trail for trail in (*self._lost, *known) if _remembered(trail, moment)]
         return _lost_there(moment, boxes, classes, lost) | _left_there(moment, boxes, classes, known)
+
+
+def _remembered(trail: Trail, moment: Moment) -> bool:
+    same_scene = trail.sightings[-1].moment.scene == moment.scene
+    return same_scene and 0 < trail.unseen(moment) <= REMEMBERED
 
 
 def _lost_there(

@@ -73,26 +73,27 @@ class Tracker:
         self._born = 0
         self._last: Moment | None = None
 
-    def push(self, sequence: int, detections: Detections | None) -> None:
+    def push(self, sequence: int, detections: Detections | None, *, cut: bool = False) -> None:
         """Take what is known of the next frame.
 
         Args:
             sequence: One more than the last frame's.
             detections: In pixels of the coded frame; None if the frame was not analysed.
+            cut: Whether it begins another scene: no track goes on in it, or reaches back from it.
 
         Raises:
             ProtocolError: The frame is not the next one, or there are more tracks than `MAX_TRAILS`.
         """
-        moment = self._next_moment(sequence, analysed=detections is not None)
+        moment = self._next_moment(sequence, analysed=detections is not None, cut=cut)
         self._waiting.append(moment)
         if detections is not None:
             self._associate(moment, detections)
 
-    def _next_moment(self, sequence: int, *, analysed: bool) -> Moment:
+    def _next_moment(self, sequence: int, *, analysed: bool, cut: bool) -> Moment:
         if self._last is not None and sequence != self._last.sequence + 1:
             raise ProtocolError("a frame is out of order", expected=str(self._last.sequence + 1), actual=str(sequence))
-        looks = self._last.looks if self._last is not None else 0
-        self._last = Moment(sequence, looks + int(analysed), analysed)
+        looks, scene = (self._last.looks, self._last.scene) if self._last is not None else (0, 0)
+        self._last = Moment(sequence, looks + int(analysed), analysed, scene + int(cut))
         return self._last
 
     def ready(self) -> Iterator[tuple[int, Regions]]:

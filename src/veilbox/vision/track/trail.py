@@ -35,11 +35,13 @@ class Moment:
         sequence: The frame's number.
         looks: How many frames were analysed up to and including this one.
         analysed: Whether a detector looked at this one.
+        scene: How many cuts came before; nothing of one scene goes on in another.
     """
 
     sequence: int
     looks: int
     analysed: bool
+    scene: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Trail:
         Frames that nobody looked at say nothing against it, however many they are.
         """
         last = self.sightings[-1].moment
+        if moment.scene != last.scene:
+            return False
         looks_between = moment.looks - last.looks - int(moment.analysed)
         return self.unseen(moment) - 1 <= tracking.bridge or looks_between == 0
 
@@ -200,10 +204,10 @@ def _extended(sighting: Sighting, velocity: Velocity, sequence: int, tracking: T
 
 def _reaches_forward(last: Sighting, moment: Moment, tracking: Tracking) -> bool:
     near = moment.sequence - last.moment.sequence <= tracking.after
-    return near or moment.looks == last.moment.looks
+    return moment.scene == last.moment.scene and (near or moment.looks == last.moment.looks)
 
 
 def _reaches_back(first: Sighting, moment: Moment, tracking: Tracking) -> bool:
     near = first.moment.sequence - moment.sequence <= tracking.extend
     looks_between = first.moment.looks - 1 - moment.looks + int(moment.analysed)
-    return near or looks_between == 0
+    return moment.scene == first.moment.scene and (near or looks_between == 0)
