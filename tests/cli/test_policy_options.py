@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from veilbox.cli import anonymize
-from veilbox.cli.policy_options import policy_from
+from veilbox.cli.policy_options import CLASSES, policy_from
 from veilbox.core.errors import UsageError
 from veilbox.core.metadata import MetadataField, Preset
 from veilbox.core.policy import Keep, Policy, Recall, Retention, Style, Verdict
+from veilbox.core.zones import Zone
+from veilbox.orchestrate.plan import DETECTORS
 
 FILE = """
 version = 1
@@ -92,3 +94,27 @@ def test_metadata_that_is_no_field(words: str) -> None:
 )
 def test_a_policy_that_keeps_what_reveals_warns(said: str, warned: bool) -> None:
     assert spelled("--metadata", said).warnings == (("keeps-metadata",) if warned else ())
+
+
+def test_the_classes_that_are_offered_are_those_that_a_detector_knows() -> None:
+    assert tuple(DETECTORS) == CLASSES
+
+
+def test_zones_of_the_command_take_the_place_of_the_file_s(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        'version = 1\n[[zones]]\ncamera = "yard/*"\nkeep = true\n'
+        "size = [40, 20]\npoints = [[0, 0], [20, 0], [20, 20]]\n"
+    )
+    (zone,) = spelled("--policy", str(path)).zones
+    assert zone == Zone(points=((0, 0), (20, 0), (20, 20)), size=(40, 20), camera="yard/*", keep=True)
+    (other,) = spelled("--policy", str(path), "--zone", "0,0 1,0 1,1").zones
+    assert other == Zone(points=((0, 0), (1, 0), (1, 1)))
+
+
+@pytest.mark.parametrize("line", ["corners = []", "points = [[0, 0, 0], [1, 0], [1, 1]]", 'points = "all"'])
+def test_a_zone_that_is_half_understood_is_none(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(f"version = 1\n[[zones]]\n{line}\n")
+    with pytest.raises(UsageError):
+        spelled("--policy", str(path))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from veilbox.components.anonymize import Item, bounded
+from veilbox.core.detections import Detections
 from veilbox.core.errors import ProtocolError
 from veilbox.core.policy import Detection, Keep, Policy, Tracking
+from veilbox.core.regions import Regions
 from veilbox.core.stream import AnalysisView, AudioInfo, Kind, StreamInfo
+from veilbox.core.zones import Zone
 from veilbox.transport.consumer import FrameView
 from veilbox.transport.info import decode_info, encode_info
 from veilbox.transport.messages import ANALYSED, Frame, Start
+from veilbox.vision.redact import Redactor
 
 AUDIO = AudioInfo(
     codec="aac", sample_rate=48_000, channels=2, layout="stereo", time_base=(1, 48_000), extradata="c2VjcmV0"
@@ -19,10 +25,10 @@ AUDIO = AudioInfo(
 INFO = StreamInfo(kind=Kind.FILM, width=64, height=48, pixel_format="yuv420p", audio=AUDIO)
 
 
-def _item(policy: Policy) -> Item:
+def _item(policy: Policy, zones: Sequence[Zone] = ()) -> Item:
     view = AnalysisView.fit(INFO, long_side=64, stride=32)
     start = Start(item=0, info=encode_info(INFO, view), ring_generation=1, slots=16, slot_bytes=INFO.layout.nbytes)
-    return Item(start, policy, thresholds={0: 0.2})
+    return Item(start, policy, thresholds={0: 0.2}, zones=zones)
 
 
 def _frame(sequence: int, *, analysed: bool) -> FrameView:
@@ -69,6 +75,42 @@ def test_look_ahead_fits_the_ring(slots: int, expected: int) -> None:
     assert bounded(Tracking(lookahead=12), slots).lookahead == expected
     low = bounded(Tracking(lookahead=12, low_latency=True), slots)
     assert (low.lookahead, low.low_latency) == (0, True)
+
+
+LEFT, RIGHT = (((x, 0.0), (x + 0.5, 0.0), (x + 0.5, 1.0), (x, 1.0)) for x in (0.0, 0.5))
+SEEN = Detections(
+    np.array([[4, 4, 20, 20], [40, 4, 60, 20], [20, 4, 44, 20], [8, 24, 24, 40]], np.float32),
+    np.array([0.9, 0.9, 0.9, 0.1], np.float32),
+    np.zeros(4, np.int32),
+)
+
+
+def test_what_lies_wholly_in_a_zone_that_keeps_is_left_out_and_counted_if_it_counted() -> None:
+    item = _item(Policy(), [Zone(points=LEFT, keep=True)])
+    assert item.hidden_of(SEEN).boxes.tolist() == [[40, 3, 60, 15], [20, 3, 44, 15]]  # its picture is 64x64
+    assert item.kept == 1  # the fourth was too weak to be hidden
+
+
+def test_without_zones_everything_is_hidden() -> None:
+    item = _item(Policy())
+    assert len(item.hidden_of(SEEN)) == 4
+    assert item.kept == 0
+
+
+def test_a_zone_is_hidden_in_a_copy_and_over_one_that_keeps() -> None:
+    grey = FrameView(_frame(0, analysed=True).frame, memoryview(bytearray(b"\x80" * INFO.layout.nbytes)))
+    item = _item(Policy(), [Zone(points=LEFT, keep=True), Zone(points=LEFT)])
+    told = bytes(item.redacted(grey, Regions.empty(), Redactor(Policy().redaction)))
+    luma = np.frombuffer(told, np.uint8, count=64 * 48).reshape(48, 64)
+    assert (luma[:, :32] == 16).all()
+    assert (luma[:, 34:] == 128).all()
+    assert set(bytes(grey.buffer)) == {0x80}
+
+
+def test_a_frame_with_nothing_to_hide_is_not_copied() -> None:
+    item = _item(Policy(), [Zone(points=RIGHT, keep=True)])
+    frame = _frame(0, analysed=True)
+    assert item.redacted(frame, Regions.empty(), Redactor(Policy().redaction)) is frame.buffer
 
 
 def _shows(light: int) -> FrameView:

@@ -30,6 +30,7 @@ from veilbox.core.policy import Detection, Keep, Policy, Redaction, Shape, Style
 from veilbox.core.regions import Regions
 from veilbox.core.stream import Kind, StreamInfo
 from veilbox.core.timing import Timeline
+from veilbox.core.zones import Zone
 from veilbox.media.encoder import open_encoder
 from veilbox.oci.admit import admit
 from veilbox.oci.image.store import ImageStore
@@ -55,6 +56,7 @@ class ColourfulThings:
         classes = ("face",)
         digest = "sha256:00"
         stride = 32
+        floor = 0.6
 
     threshold = floor = 0.6
 
@@ -318,6 +320,28 @@ class TestPlanted:
         assert (finding.count, finding.first, finding.last) == (1, 151, 151)
         assert [look.frame for look in finding.looks] == [151]
         assert judged(verified, policy.verification).verdict is Verdict.QUARANTINE
+
+    def test_a_zone_that_is_not_black_in_one_frame_is_found(self, tmp_path: Path) -> None:
+        grey = Zone(points=((0, 0), (0.3, 0), (0.3, 0.2), (0, 0.2)))
+        (finding,) = look(Staged(tmp_path, frames=4, policy=Policy(zones=(grey,))), zones=(0,)).findings
+        assert (finding.kind, finding.what, finding.where) == (FindingKind.UNCOVERED, "zone not hidden", "")
+        assert (finding.count, finding.first, finding.last) == (4, 0, 3)
+
+    def test_a_zone_of_another_camera_or_one_that_is_black_is_none(self, tmp_path: Path) -> None:
+        left, top, side = MIDDLE
+        corners = [(left + x, top + y) for x, y in ((8, 8), (side - 8, 8), (side - 8, side - 8), (8, side - 8))]
+        black = Zone(points=tuple(corners), size=(WIDTH, HEIGHT))  # within the face, which is black
+        policy = Policy(zones=(Zone(points=((0, 0), (1, 0), (1, 1))), black))
+        assert look(Staged(tmp_path, frames=4, policy=policy), zones=(1,)).findings == ()
+
+    def test_a_face_in_a_zone_that_keeps_may_be_seen(self, tmp_path: Path) -> None:
+        left, top, side = MIDDLE
+        corners = ((left - 4, top - 4), (left + side + 4, top - 4), (left + side + 4, top + side + 4))
+        zone = Zone(points=(*corners, (left - 4, top + side + 4)), size=(WIDTH, HEIGHT), keep=True)
+        staged = Staged(tmp_path, frames=4, left=range(4), policy=Policy(zones=(zone,)))
+        staged.hidden = [Regions.empty()] * 4
+        assert [finding.kind for finding in look(staged).findings] == [FindingKind.RESIDUAL]
+        assert look(staged, zones=(0,)).findings == ()
 
     def test_every_frame_is_named_with_its_score(self, tmp_path: Path) -> None:
         (finding,) = look(Staged(tmp_path, frames=40, left=range(10, 35))).findings

@@ -21,6 +21,7 @@ from veilbox.core.policy import (
     Verdict,
     Verification,
 )
+from veilbox.core.zones import Zone, parse_zone
 
 # Classes that the built-in models know.
 CLASSES = ("face", "plate", "person", "bicycle", "car", "motorcycle", "bus", "truck", "tv", "laptop", "cell phone")
@@ -107,6 +108,14 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--stride", type=int, metavar="FRAMES", help="frames from one detection to the next (default: 1)"
+    )
+    group.add_argument(
+        "--zone",
+        action="append",
+        metavar="ZONE",
+        help="a polygon that is always hidden: 'X,Y X,Y X,Y...' in shares of width and height, or in pixels with the "
+        "picture's size before them: '1920x1080 X,Y...'; 'keep' in front leaves visible what lies wholly inside. "
+        "Repeatable; zones of one camera stand in a policy file",
     )
     group.add_argument("--keep", action="append", choices=[*Keep], help="what may stay besides pixels; repeatable")
     group.add_argument(
@@ -204,6 +213,10 @@ def _kept(said: Sequence[str]) -> tuple[Keep, ...]:
     return tuple(map(Keep, _names(said)))
 
 
+def _zones(said: Sequence[str]) -> tuple[Zone, ...]:
+    return tuple(map(parse_zone, said))
+
+
 def _metadata(said: str) -> Allowance:
     if said in [*Preset]:
         return Preset(said)
@@ -243,6 +256,7 @@ _SPELLED: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
     ("verification", "score", "residual_score", float),
     ("verification", "stride", "verify_stride", int),
     ("", "keep", "keep", _kept),
+    ("", "zones", "zone", _zones),
     ("", "metadata", "metadata", _metadata),
     ("", "log_names", "log_names", bool),
     ("", "retention", "source", Retention),

@@ -26,6 +26,9 @@ def print_summary(report: Report) -> None:
         console.print(f"released  … and {len(report.outputs) - _LISTED} more")
     if "keeps-metadata" in report.warnings:
         console.print("warning   the policy keeps metadata that can say where, when and by whom a picture was taken")
+    if "keeps-zones" in report.warnings:
+        kept = sum(output.kept for output in report.outputs)
+        console.print(f"warning   the policy has zones that keep: {kept} detections stayed visible")
     for failure in report.failures:
         word = "withheld" if failure.quarantine else "failed"
         console.print(f"{word:<10}{failure.message}", soft_wrap=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +17,21 @@ from numpy.typing import NDArray
 from veilbox.components.edges import Edges
 from veilbox.components.gather import BoxGatherer
 from veilbox.components.session import Session
-from veilbox.core.control import Configure, ItemDone, Ready
+from veilbox.core.control import Configure, ItemDone, OpenItem, Ready
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ProtocolError
 from veilbox.core.frame import FrameLayout
 from veilbox.core.policy import Keep, Policy, Tracking
 from veilbox.core.regions import Origin, Regions
 from veilbox.core.stream import AnalysisView, Kind, StreamInfo
+from veilbox.core.zones import Zone
 from veilbox.transport.consumer import FrameView, RingConsumer
 from veilbox.transport.info import decode_info, encode_info
 from veilbox.transport.messages import ANALYSED, Boxes, End, Start
 from veilbox.transport.producer import RingProducer
 from veilbox.transport.relay import Sender
-from veilbox.vision.redact import Redactor, planes_of
-from veilbox.vision.track import Cuts, Tracker
+from veilbox.vision.redact import Redactor, Zones, planes_of
+from veilbox.vision.track import Tracker
 
 # One clean frame being encoded, one waiting, one being written.
 _CLEAN_SLOTS = 3
@@ -61,7 +62,9 @@ def _attack(session: Session, edges: Edges) -> None:
 class Item:
     """One item on its way: frames that wait, and what was covered."""
 
-    def __init__(self, start: Start, policy: Policy, thresholds: Mapping[int, float]) -> None:
+    def __init__(
+        self, start: Start, policy: Policy, thresholds: Mapping[int, float], zones: Sequence[Zone] = ()
+    ) -> None:
         self.number = start.item
         self.policy = policy
         self.info: StreamInfo
@@ -70,6 +73,9 @@ class Item:
             raise ProtocolError("the start of an item tells no analysis view", where="raw")
         self.view: AnalysisView = view
         self.layout: FrameLayout = self.info.layout
+        self.zones = Zones(zones, self.layout, self.info.rotation) if zones else None
+        self.kept = 0
+        self._thresholds = thresholds
         self.tracking = bounded(policy.tracking, start.slots)
         self.tracker = Tracker(
             self.tracking,
@@ -79,7 +85,6 @@ class Item:
             film=self.info.kind is Kind.FILM,
             believe=policy.detection.believed,
         )
-        self._cuts = Cuts()
         self.unpushed: OrderedDict[int, FrameView] = OrderedDict()
         self.held: dict[int, FrameView] = {}
         self.covered = dict.fromkeys(Origin, 0)
@@ -109,9 +114,30 @@ class Item:
         self.received += 1
         self.unpushed[frame.frame.sequence] = frame
 
-    def begins_scene(self, frame: FrameView) -> bool:
-        """Whether a frame shows another scene than the last one asked about; ask once about each, in order."""
-        return self._cuts.begins(planes_of(frame.buffer, self.layout)[0])
+    def hidden_of(self, found: Detections) -> Detections:
+        """What was found, in pixels of the coded frame, without what lies in a zone that keeps."""
+        placed = found.in_frame(self.view)
+        if self.zones is None:
+            return placed
+        kept = self.zones.keeps(placed.boxes)
+        least = np.array([self._thresholds.get(kind, 0.0) for kind in placed.classes.tolist()], np.float32)
+        self.kept += int(np.count_nonzero(kept & (placed.scores >= least)))
+        return Detections(placed.boxes[~kept], placed.scores[~kept], placed.classes[~kept])
+
+    def redacted(self, frame: FrameView, regions: Regions, redactor: Redactor) -> memoryview:
+        """The frame's samples with everything hidden; those in its slot are not touched.
+
+        Redaction works on a private copy: the clean ring must not hold a raw pixel even for a moment, for export maps
+        it and need not wait to be told that a frame is ready.
+        """
+        if not len(regions) and not (self.zones and self.zones.hide_any):
+            return frame.buffer
+        np.copyto(self.scratch, np.frombuffer(frame.buffer, np.uint8, count=self.layout.nbytes))
+        planes = planes_of(self.scratch.data, self.layout)
+        redactor.redact(planes, self.layout, regions, full_range=self.full_range)
+        if self.zones:
+            self.zones.hide(planes, full_range=self.full_range)
+        return self.scratch.data
 
     @property
     def full_range(self) -> bool:
@@ -149,6 +175,7 @@ class _Anonymize:
         self._boxes = BoxGatherer(edges.boxes_in())
         self._redactor = Redactor(configure.policy.redaction)
         self._item: Item | None = None
+        self._told: dict[int, tuple[int, ...]] = {}
 
     def run(self) -> None:
         """Work until the supervisor says that no more items follow."""
@@ -183,12 +210,30 @@ class _Anonymize:
         return True
 
     def _start(self, start: Start) -> None:
-        item = Item(start, self._policy, self._boxes.thresholds(self._session))
+        item = Item(start, self._policy, self._boxes.thresholds(self._session), self._zones_of(start.item))
         self._session.item, self._session.frames = start.item, 0
         self._clean.start(start.item, item.announced, item.layout.nbytes, wanted_slots=_CLEAN_SLOTS)
         if self._hidden is not None:
             self._hidden.start(start.item)
         self._item = item
+
+    def _zones_of(self, number: int) -> tuple[Zone, ...]:
+        """Those of the item's camera, which the supervisor told before it opened the item."""
+        if not self._policy.zones:
+            return ()
+        while number not in self._told:
+            arrived = self._session.arrived()
+            if arrived is None:
+                self._session.wait()
+                continue
+            message, fds = arrived
+            if not isinstance(message, OpenItem) or fds:
+                raise ProtocolError("anonymize is told of zones only", actual=type(message).__name__)
+            self._told[message.item] = message.zones
+        # Items before it that were aborted never ask.
+        own = self._told[number]
+        self._told = {item: zones for item, zones in self._told.items() if item > number}
+        return tuple(self._policy.zones[zone] for zone in own)
 
     def _current(self) -> Item:
         if self._item is None:
@@ -215,26 +260,19 @@ class _Anonymize:
 
     def _push_first(self, item: Item) -> bool:
         sequence, frame = next(iter(item.unpushed.items()))
-        boxes: Detections | None = None
         if frame.frame.flags & ANALYSED:
             found = self._boxes.take(sequence)
             if found is None:
                 return False
-            boxes = found.in_frame(item.view)
-        item.tracker.push(sequence, boxes, cut=item.begins_scene(frame))
+            item.tracker.push(sequence, item.hidden_of(found))
+        else:
+            item.tracker.push(sequence, None)
         item.held[sequence] = item.unpushed.pop(sequence)
         return True
 
     def _emit(self, item: Item, sequence: int, regions: Regions) -> None:
         frame = item.held.pop(sequence)
-        pixels = frame.buffer
-        if len(regions):
-            # Redaction works on a private copy: the clean ring must not hold a raw pixel even for a moment, for
-            # export maps it and need not wait to be told that a frame is ready.
-            np.copyto(item.scratch, np.frombuffer(frame.buffer, np.uint8, count=item.layout.nbytes))
-            pixels = item.scratch.data
-            planes = planes_of(pixels, item.layout)
-            self._redactor.redact(planes, item.layout, regions, full_range=item.full_range)
+        pixels = item.redacted(frame, regions, self._redactor)
         slot = self._clean.acquire()
         slot.buffer[:] = pixels[: item.layout.nbytes]
         self._clean.publish(
@@ -264,6 +302,7 @@ class _Anonymize:
                 covered={origin.name.lower(): count for origin, count in item.covered.items()},
                 lookahead=item.tracking.lookahead,
                 exposure=item.tracker.exposure(self._boxes.label),
+                kept=item.kept,
             )
         )
         self._item = None

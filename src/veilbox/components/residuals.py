@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,7 @@ class Gathered:
     def __init__(self, *, stride: int) -> None:
         self._gap = stride * (_MISSES + 1)
         self._regions: dict[int, _Track] = {}
+        self._zones = _Track(FindingKind.UNCOVERED, 0)
         self._seen: list[tuple[int, _Track]] = []
 
     def regions(self, frame: int, regions: Regions, changes: NDArray[np.float32]) -> None:
@@ -82,6 +83,11 @@ class Gathered:
             number = int(regions.tracks[index])
             track = self._regions.setdefault(number, _Track(FindingKind.UNCOVERED, number))
             track.see(frame, float(changes[index]))
+
+    def zones(self, frame: int, shown: float) -> None:
+        """Take in how far a frame's hidden zones are from black, as `Zones.shown` tells."""
+        if shown > UNCOVERED:
+            self._zones.see(frame, shown)
 
     def detections(
         self,
@@ -126,6 +132,8 @@ class Gathered:
         Args:
             label: Names the class of a detection.
         """
+        if self._zones.count:
+            yield replace(self._zones.finding("zone not hidden"), where="")
         for track in self._regions.values():
             yield track.finding("region not hidden")
         for kind, track in self._seen:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from veilbox.components.edges import Edges
 from veilbox.components.residuals import Gathered
@@ -34,7 +35,7 @@ from veilbox.seal.probe import reopens_for_writing
 from veilbox.transport.channel import Channel
 from veilbox.transport.messages import Boxes, End, Packet, Start
 from veilbox.transport.relay import Receiver
-from veilbox.vision.redact import planes_of, uncovered
+from veilbox.vision.redact import Zones, planes_of, uncovered
 
 # A film's second look is at five quarters of the first one's size, where small faces show that the first one missed;
 # a picture's, which was searched at its own size, at two thirds, where large faces show.
@@ -167,6 +168,7 @@ class _Look:
         self._message = message
         self._regions = regions
         self._samples = bytearray()
+        self._zones: Zones | None = None
         self._findings: list[Finding] = []
         self._gathered = Gathered(stride=policy.verification.stride)
         self._frames = 0
@@ -210,6 +212,8 @@ class _Look:
 
     def _decode(self, source: Source) -> None:
         info, told = source.info, self._message
+        if told.zones:
+            self._zones = Zones((self._policy.zones[one] for one in told.zones), info.layout, info.rotation)
         self._told = info.metadata.fields(self._policy.metadata_fields)
         for what, actual, expected in (
             ("kind", info.kind, told.kind),
@@ -241,7 +245,7 @@ class _Look:
             self._second.show(self._frames, picture, view)
             self._searched += 1
             self._side = max(view.width, view.height)
-        if len(regions):
+        if len(regions) or (self._zones and self._zones.hide_any):
             self._check_hidden(info, picture, regions)
         self._note(self._second.answered(), view)
         self._frames += 1
@@ -263,6 +267,8 @@ class _Look:
         changes = uncovered(planes, info.layout, regions, self._policy.redaction, full_range=full)
         self._looked_at += len(regions)
         self._gathered.regions(self._frames, regions, changes)
+        if self._zones:
+            self._gathered.zones(self._frames, self._zones.shown(planes, full_range=full))
 
     def _note(self, answers: Iterable[tuple[int, Detections]], view: AnalysisView) -> None:
         """Take in what the second look saw of the classes that are to be hidden."""
@@ -271,6 +277,8 @@ class _Look:
             placed = found.in_frame(view)
             named = np.array([self._second.label(int(kind)) in wanted for kind in found.classes], np.bool_)
             counts = named & (found.scores >= least)
+            if self._zones:
+                counts &= ~self._zones.keeps(_cores(placed.boxes))
             self._gathered.detections(
                 frame,
                 placed.boxes[counts],
@@ -284,3 +292,10 @@ class _Look:
         above, below = _FILM_SCALE if info.kind is Kind.FILM else _IMAGE_SCALE
         first = self._policy.detection.long_side(info.kind, info.width, info.height)
         return AnalysisView.fit(info, long_side=max(1, first * above // below), stride=self._message.analysis_stride)
+
+
+def _cores(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The middle half of each box: at another scale a box is some pixels larger, and may leave a zone that keeps it."""
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    reach = (boxes[:, 2:] - boxes[:, :2]) / 4
+    return np.concatenate((middles - reach, middles + reach), axis=1)

@@ -70,17 +70,21 @@ class Configure:
 class OpenItem:
     """To ingest, with a read-only descriptor of the source, or to export, with a writable one of the output.
 
+    Where the policy has zones also to anonymize, before the others and without a descriptor.
+
     Attributes:
         item: Counts from 0 in the job's order.
         suffix: The output's lower-case suffix without the dot (`mp4`, `jpg`). Ingest goes by content and needs it
             only to know which audio the output can carry.
         analysis_stride: For ingest: sides of the analysis picture are multiples of it (every detector's stride
             divides it).
+        zones: For anonymize: which of the policy's zones are for this source.
     """
 
     item: int
     suffix: str = ""
     analysis_stride: int = 1
+    zones: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +102,7 @@ class OpenOutput:
         times: When the frames show, as `core.timing` condenses it.
         metadata: What it says about itself, as `core.metadata` condenses it.
         analysis_stride: Sides of the picture for the second look are multiples of it.
+        zones: Which of the policy's zones are for the source.
     """
 
     item: int
@@ -110,6 +115,7 @@ class OpenOutput:
     times: str
     metadata: str
     analysis_stride: int = 1
+    zones: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,6 +239,7 @@ class ItemDone:
         lookahead: For anonymize, the frames that could wait for what follows; fewer than the policy's where the ring
             holds fewer frames of this size.
         exposure: For anonymize, by what each track was covered.
+        kept: For anonymize, detections that counted and stayed visible, for they lay in a zone that keeps.
         latency_us: For export, a packed `metrics.Histogram` of microseconds from the end of a frame's decoding to its
             hand-over to the encoder.
         first_frame_ns: For export, CLOCK_MONOTONIC when the item's first frame went to the encoder; 0 if none.
@@ -245,6 +252,7 @@ class ItemDone:
     times: str = ""
     lookahead: int = 0
     exposure: Exposure | None = None
+    kept: int = 0
     latency_us: tuple[tuple[int, int], ...] = ()
     first_frame_ns: int = 0
 

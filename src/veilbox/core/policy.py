@@ -10,6 +10,7 @@ from types import MappingProxyType
 from veilbox.core.errors import UsageError
 from veilbox.core.metadata import REVEALING, Allowance, MetadataField, Preset, fields_of
 from veilbox.core.stream import Kind
+from veilbox.core.zones import MAX_ZONES, Zone
 
 # McPherson et al. 2016 and Revelio 2025 re-identify blurred faces from a few dozen independent cells; eight across
 # leaves a coarse patch of colours whatever the face's size in pixels.
@@ -266,6 +267,7 @@ class Policy:
     """Everything a job decides besides its files.
 
     Attributes:
+        zones: Parts of cameras' pictures that are always hidden, or in which nothing is.
         metadata: A preset, or the fields by name, that a file may keep besides its pixels.
         minimum_isolation: The level that every component must measure before the first frame; None (`auto`)
             accepts the strongest walls that the machine offers and reports them.
@@ -280,6 +282,7 @@ class Policy:
     tracking: Tracking = Tracking()
     encoding: Encoding = Encoding()
     keep: tuple[Keep, ...] = ()
+    zones: tuple[Zone, ...] = ()
     metadata: Allowance = Preset.NONE
     verification: Verification = Verification()
     minimum_isolation: int | None = None
@@ -288,6 +291,10 @@ class Policy:
     retention: Retention = Retention.KEEP
 
     def __post_init__(self) -> None:
+        if len(self.zones) > MAX_ZONES:
+            raise UsageError(
+                "too many zones", where="--zone", expected=f"at most {MAX_ZONES}", actual=str(len(self.zones))
+            )
         if not 1 <= self.deadline_s <= 3600:
             raise UsageError(
                 "out of bounds", where="--deadline", expected="1 to 3600 seconds", actual=str(self.deadline_s)
@@ -308,4 +315,10 @@ class Policy:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Codes of what it lets happen and a reader of report and log must know."""
-        return ("keeps-metadata",) if REVEALING.intersection(self.metadata_fields) else ()
+        metadata = ("keeps-metadata",) if REVEALING.intersection(self.metadata_fields) else ()
+        zones = ("keeps-zones",) if any(zone.keep for zone in self.zones) else ()
+        return metadata + zones
+
+    def zones_of(self, source: str) -> tuple[int, ...]:
+        """Which of its zones are for a source of that path."""
+        return tuple(index for index, zone in enumerate(self.zones) if zone.watches(source))

@@ -168,6 +168,8 @@ class AnonymizeRun:
             self._open[number] = _Open(item, staged, SourceDigest(source.fd, item.name))
             self._open[number].held = self._retention.hold(item.source, source.fd)
             self.input_bytes += source.size
+            if self._job.policy.zones:
+                self._pod.send("anonymize", OpenItem(item=number, zones=self._job.policy.zones_of(item.name)))
             self._pod.send("export", OpenItem(item=number, suffix=item.suffix), [staged.fd])
             opening = OpenItem(item=number, suffix=item.suffix, analysis_stride=self._stride)
             self._pod.send("ingest", opening, [source.fd])
@@ -240,7 +242,8 @@ class AnonymizeRun:
         try:
             started, frames = _agreed(opened)
             opened.staged.freeze()
-            message = _opening(number, opened, started, frames, self._second_stride)
+            zones = self._job.policy.zones_of(opened.item.name)
+            message = _opening(number, opened, started, frames, self._second_stride, zones)
             self._pod.send(VERIFY, message, [opened.staged.fd])
             opened.output = _output(opened, started, frames, self._classes)
         except (InputError, OutputError) as error:
@@ -319,7 +322,9 @@ def _agreed(opened: _Open) -> tuple[ItemStarted, int]:
     return opened.started, frames["export"]
 
 
-def _opening(number: int, opened: _Open, started: ItemStarted, frames: int, stride: int) -> OpenOutput:
+def _opening(
+    number: int, opened: _Open, started: ItemStarted, frames: int, stride: int, zones: tuple[int, ...]
+) -> OpenOutput:
     return OpenOutput(
         item=number,
         suffix=opened.item.suffix,
@@ -331,6 +336,7 @@ def _opening(number: int, opened: _Open, started: ItemStarted, frames: int, stri
         times=opened.done["ingest"].times,
         metadata=started.metadata,
         analysis_stride=stride,
+        zones=zones,
     )
 
 
@@ -356,6 +362,7 @@ def _output(opened: _Open, started: ItemStarted, frames: int, classes: frozenset
         covered=redacted.covered,
         lookahead=redacted.lookahead,
         exposure=redacted.exposure,
+        kept=redacted.kept,
         audit_index=0,  # known once the entry is durable
         source_fate=Fate.KEPT,  # likewise
         verification=_UNSEEN,

@@ -59,6 +59,7 @@ class Output:
         lookahead: Frames that waited for what follows; less than the policy's where large frames left no room.
         audit_index: Index of the audit log's entry that vouches for the output.
         exposure: By what each track was covered; null where nobody told.
+        kept: Detections that counted and stayed visible, for they lay in a zone that keeps.
         source_fate: What became of the source: kept, deleted, encrypted; or why it stayed although it should have
             gone: changed, linked, refused.
         verification: What looking at the output again found.
@@ -78,6 +79,7 @@ class Output:
     audit_index: int
     source_fate: str
     exposure: Exposure | None = None
+    kept: int = 0
     verification: Checked
 
 
@@ -273,7 +275,7 @@ class Report:
     """One run.
 
     Attributes:
-        warnings: Codes of what the policy lets happen and a reader must know; `keeps-metadata`.
+        warnings: Codes of what the policy lets happen and a reader must know; `keeps-metadata`, `keeps-zones`.
     """
 
     veilbox: str

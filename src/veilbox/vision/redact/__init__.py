@@ -3,5 +3,6 @@
 from veilbox.vision.redact.planes import Samples, planes_of
 from veilbox.vision.redact.redactor import Redactor
 from veilbox.vision.redact.uncovered import uncovered
+from veilbox.vision.redact.zones import Zones
 
-__all__ = ["Redactor", "Samples", "planes_of", "uncovered"]
+__all__ = ["Redactor", "Samples", "Zones", "planes_of", "uncovered"]

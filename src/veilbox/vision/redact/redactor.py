@@ -84,7 +84,7 @@ class Redactor:
         plane = layout.format.planes[index]
         outline = self._outline(core)
         window = outline.window(plane, layout)
-        target = samples[window.slices][..., : _colours(layout.format, index)]
+        target = samples[window.slices][..., : colour_count(layout.format, index)]
         if self._redaction.style is Style.SOLID:
             cover: Samples | int = black(layout.format, index, full_range=full_range)
         else:
@@ -106,7 +106,7 @@ class Redactor:
         for core in cores:
             outline, pixels = self._outline(core), border_pixels(core, self._redaction.feather)
             inner, outer = outline.window(plane, layout), ring(outline, pixels).window(plane, layout)
-            colours = _colours(layout.format, index)
+            colours = colour_count(layout.format, index)
             cover: Samples | int = black(layout.format, index, full_range=full_range)
             if self._redaction.style is not Style.SOLID:
                 cover = padded(self._surface(samples[inner.slices][..., :colours], outline, plane), inner, outer)
@@ -129,7 +129,7 @@ class Redactor:
         return surface.astype(np.uint8) if target.dtype == np.uint8 else surface.astype(np.uint16)
 
 
-def _colours(pixel_format: PixelFormat, index: int) -> int:
+def colour_count(pixel_format: PixelFormat, index: int) -> int:
     """Components of a plane without opacity."""
     last = index == len(pixel_format.planes) - 1
     return pixel_format.planes[index].components - int(pixel_format.alpha and last)
