@@ -134,6 +134,8 @@ def of_second_look(store: ImageStore, component: str, trust: Trust) -> RunnableI
         ImageError: As in `furnished`.
     """
     name, policy = component.removeprefix(DETECT), trust.policy
-    own = admit(store, component, trust=trust).model
-    refused = own in policy.revoked_digests or own not in policy.models.get(name, {own})
-    return furnished(store, component, in_use(store, name, trust) if refused else None, trust)
+    image = admit(store, component, trust=trust)
+    own = image.model
+    if own in policy.revoked_digests or own not in policy.models.get(name, {own}):
+        return furnished(store, component, in_use(store, name, trust), trust)
+    return image

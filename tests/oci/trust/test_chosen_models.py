@@ -18,7 +18,7 @@ from veilbox.core.policy import Detection, Policy
 from veilbox.oci.image.spec import MODEL_LABEL
 from veilbox.oci.models.carried import carried
 from veilbox.oci.models.shelf import ModelChoices, tag_of
-from veilbox.orchestrate.models import chosen_models, furnished, in_use
+from veilbox.orchestrate.models import chosen_models, furnished, in_use, of_second_look
 from veilbox.orchestrate.plan import Program, anonymize_plan, detectors_of, trial_plan
 
 BUILT_IN = Digest.of(b"what the image carries")
@@ -145,6 +145,18 @@ def test_the_image_s_own_model_is_held_to_its_pin(here: Shop, shelf: Shelf, pin:
         furnished(here.store, COMPONENT, None, shelf.trust())
 
 
+def test_the_second_look_runs_the_image_s_own_model_unless_the_policy_pins_another(here: Shop, shelf: Shelf) -> None:
+    """So a model that was chosen, and is blind, meets another opinion."""
+    version = model(shelf)
+    ModelChoices(here.store.root).choose("centerface", version)
+    assert of_second_look(here.store, COMPONENT, shelf.trust()).model == BUILT_IN
+    path = here.store.root / "trust" / "policy.toml"
+    path.write_text(f'{path.read_text()}\n[models]\ncenterface = ["{version}"]\n')
+    chosen = in_use(here.store, "centerface", shelf.trust())
+    assert chosen is not None
+    assert of_second_look(here.store, COMPONENT, shelf.trust()).model == chosen.weights != BUILT_IN
+
+
 def test_an_image_that_does_not_name_its_model_s_layer_takes_no_other(here: Shop, shelf: Shelf) -> None:
     model(shelf)
     chosen = chosen_models(here.store, policy("centerface"), shelf.trust())[COMPONENT]
@@ -170,7 +182,7 @@ def test_a_carried_model_is_what_the_image_says(here: Shop) -> None:
 
 
 def test_plans_take_the_detectors_that_they_are_given() -> None:
-    names = ("ingest", "detect-finder", "anonymize", "export", "verify", "audit")
+    names = ("ingest", "detect-finder", "anonymize", "export", "verify", "second-centerface", "audit")
     programs = {name: Program(image=BUILT_IN, args=(), env=()) for name in names}
     assert detectors_of(anonymize_plan(Policy(), programs, cpus=1, detect=("detect-finder",))) == ("detect-finder",)
     trial = trial_plan("detect-finder", programs, cpus=1)
