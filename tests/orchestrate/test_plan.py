@@ -134,3 +134,13 @@ def test_a_ring_writable_by_its_reader_is_no_plan() -> None:
     )
     with pytest.raises(UsageError, match="read-only for its consumers"):
         dataclasses.replace(plan, containers=containers)
+
+
+def test_a_component_writes_no_larger_file_than_its_rings_or_what_it_is_handed() -> None:
+    plan = anonymize_plan(Policy(), PROGRAMS, cpus=2, output_bytes=5)
+    volumes = {volume.name: volume.size_bytes for volume in plan.volumes}
+    bounds = {container.name: container.limits.file_bytes for container in plan.containers}
+    assert bounds["ingest"] == max(volumes["raw"], volumes["analysis"])
+    assert bounds["anonymize"] == volumes["clean"]
+    assert (bounds["export"], bounds["audit"]) == (5, None)
+    assert bounds["detect-centerface"] == bounds["second-centerface"] == 1 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,13 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     blocker.write_bytes(b"")
     with pytest.raises(OutputError, match="file"):
         StagedOutput.create(blocker / "a.mp4", replace=False)
+
+
+def test_an_output_leaves_a_part_of_what_is_free_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {tmp_path / "large": 2000, tmp_path / "small": 1000}
+    for folder in free:
+        folder.mkdir()
+    usage = {folder: shutil.disk_usage(tmp_path)._replace(free=size) for folder, size in free.items()}
+    monkeypatch.setattr("veilbox.orchestrate.staging.shutil.disk_usage", usage.__getitem__)
+    assert staging.largest_output([tmp_path / "large" / "a.mp4", tmp_path / "small" / "not" / "yet" / "b.mp4"]) == 950
+    assert staging.largest_output([]) is None

@@ -37,11 +37,13 @@ class Limits:
         memory_bytes: Anonymous memory and the tmpfs pages that it wrote first.
         pids: Threads and processes.
         cpus: Processors' worth of time.
+        file_bytes: The largest regular file that it may write; None for no bound.
     """
 
     memory_bytes: int
     pids: int
     cpus: float
+    file_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,6 +32,7 @@ from veilbox.orchestrate.release import AnonymizeRun
 from veilbox.orchestrate.report import LatencyMs, Metrics, Report, Throughput, report_digest_json
 from veilbox.orchestrate.report_parts import component_reports, peak_bytes, startup_figures
 from veilbox.orchestrate.retention import SourceRetention, check_sources
+from veilbox.orchestrate.staging import largest_output
 from veilbox.seal.canary import planted
 
 # The components of every anonymising pod; detectors come beside them.
@@ -57,7 +58,13 @@ def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
     progress.phase("admitting images")
     second = second_detectors(job.policy)
     with engine(store, FIXED, detect=partial(chosen_models, store, job.policy), second=second) as machine:
-        plan = anonymize_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
+        plan = anonymize_plan(
+            job.policy,
+            machine.programs,
+            cpus=machine.cpus,
+            detect=machine.detectors,
+            output_bytes=largest_output(item.output for item in job.items if item.output is not None),
+        )
         return run_plan(
             job,
             plan,

@@ -30,6 +30,8 @@ RINGS = "/rings"
 _PIXELS = Limits(memory_bytes=3072 * _MIB, pids=32, cpus=0)
 _DETECT = Limits(memory_bytes=1536 * _MIB, pids=32, cpus=0)
 _AUDIT = Limits(memory_bytes=128 * _MIB, pids=8, cpus=0.5)
+# For a component that writes no file: the runtime writes its own notes under the component's limit.
+_LEAST_FILE_BYTES = 1 << 20
 # Libraries make threads by the number of processors: decoders one each, x264 one and a half, SVT-AV1 up to three.
 _THREADS_PER_CPU = 4
 
@@ -47,6 +49,8 @@ class Program:
 
 # How the names of detect components begin; what follows is the model.
 DETECT = "detect-"
+# The components that are handed files to write: outputs, and the log.
+EXPORT, AUDIT = "export", "audit"
 # The component that looks at outputs.
 VERIFY = "verify"
 # How the names of the detectors begin that verify asks; what follows is the model.
@@ -93,7 +97,14 @@ def second_detectors_of(plan: Plan) -> tuple[str, ...]:
     return tuple(container.name for container in plan.containers if container.name.startswith(SECOND))
 
 
-def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int, detect: tuple[str, ...] = ()) -> Plan:
+def anonymize_plan(
+    policy: Policy,
+    programs: Mapping[str, Program],
+    *,
+    cpus: int,
+    detect: tuple[str, ...] = (),
+    output_bytes: int | None = None,
+) -> Plan:
     """The pod that anonymises.
 
     Args:
@@ -101,6 +112,7 @@ def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int
         programs: By image name, for every component of the plan.
         cpus: Processors of the machine; a component may use them all unless its limits say less.
         detect: The detect components, where they are not those of the policy's classes.
+        output_bytes: The largest output that export may write; None for no bound.
 
     Returns:
         ingest, the detectors, anonymize, export, verify with the detectors of its own, and audit, with one volume for
@@ -127,7 +139,7 @@ def anonymize_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int
         edges.append(Edge(name="second", producer=VERIFY, consumers=second, volume="second"))
         edges.extend(Edge(name="boxes", producer=name, consumers=(VERIFY,)) for name in second)
         volumes.append(Volume(name="second", size_bytes=_ANALYSIS_VOLUME_BYTES))
-    return _plan(names, tuple(volumes), edges, programs, cpus)
+    return _plan(names, tuple(volumes), edges, programs, cpus, {EXPORT: output_bytes, AUDIT: None})
 
 
 def detect_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int, detect: tuple[str, ...] = ()) -> Plan:
@@ -158,7 +170,7 @@ def attack_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int, d
 
 def audit_plan(programs: Mapping[str, Program], *, cpus: int) -> Plan:
     """The pod that is told of what no job does: audit alone."""
-    return _plan(("audit",), (), (), programs, cpus)
+    return _plan((AUDIT,), (), (), programs, cpus, {AUDIT: None})
 
 
 def trial_plan(name: str, programs: Mapping[str, Program], *, cpus: int) -> Plan:
@@ -172,12 +184,22 @@ def _plan(
     edges: Sequence[Edge],
     programs: Mapping[str, Program],
     cpus: int,
+    writers: Mapping[str, int | None] = MappingProxyType({}),
 ) -> Plan:
-    containers = tuple(_container(name, programs[name], edges, cpus) for name in names)
+    """The plan; `writers` has the bounds of components that are handed files to write, the others write rings only."""
+    bounds: dict[str, int | None] = {name: _largest_ring(name, volumes, edges) for name in names}
+    bounds |= writers
+    containers = tuple(_container(name, programs[name], edges, cpus, bounds[name]) for name in names)
     return Plan(containers=containers, volumes=volumes, edges=tuple(edges))
 
 
-def _container(name: str, program: Program, edges: Sequence[Edge], cpus: int) -> Container:
+def _largest_ring(name: str, volumes: Sequence[Volume], edges: Sequence[Edge]) -> int:
+    """The largest file that a component may write into its own rings."""
+    own = {edge.volume for edge in edges if edge.producer == name}
+    return max((volume.size_bytes for volume in volumes if volume.name in own), default=_LEAST_FILE_BYTES)
+
+
+def _container(name: str, program: Program, edges: Sequence[Edge], cpus: int, file_bytes: int | None) -> Container:
     mounts = tuple(
         Mount(volume=edge.volume, destination=f"{RINGS}/{edge.volume}", read_only=edge.producer != name)
         for edge in edges
@@ -194,6 +216,7 @@ def _container(name: str, program: Program, edges: Sequence[Edge], cpus: int) ->
             memory_bytes=limits.memory_bytes,
             pids=limits.pids + _THREADS_PER_CPU * cpus,
             cpus=min(limits.cpus or cpus, cpus),
+            file_bytes=file_bytes,
         ),
         syscalls=program.syscalls,
         model=program.model,
@@ -201,6 +224,6 @@ def _container(name: str, program: Program, edges: Sequence[Edge], cpus: int) ->
 
 
 def _limits(name: str) -> Limits:
-    if name == "audit":
+    if name == AUDIT:
         return _AUDIT
     return _DETECT if name.startswith((DETECT, SECOND)) else _PIXELS

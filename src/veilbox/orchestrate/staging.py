@@ -12,6 +12,8 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -173,6 +175,19 @@ def check_free(path: Path, *, replace: bool) -> None:
         raise UsageError("is a folder", where=str(path), expected="a file name")
     if not replace and os.path.lexists(path):
         raise UsageError("exists already", where=str(path), advice="Choose another name or give --overwrite")
+
+
+def largest_output(paths: Iterable[Path]) -> int | None:
+    """The largest file that any of these outputs may be: what is free on its disk now, less a twentieth for others.
+
+    Returns:
+        Bytes, the least of all disks; None where there are no outputs, or the disk does not tell.
+    """
+    folders = {_nearest_folder(path.parent) for path in paths}
+    try:
+        return min((shutil.disk_usage(folder).free * 19 // 20 for folder in folders), default=None)
+    except OSError:
+        return None
 
 
 def _nearest_folder(folder: Path) -> Path:

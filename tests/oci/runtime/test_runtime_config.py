@@ -228,6 +228,13 @@ def test_rlimits_never_exceed_what_we_have(pids: int, *, without: bool) -> None:
         assert hard == resource.RLIM_INFINITY or value <= hard
 
 
+@pytest.mark.parametrize(("file_bytes", "bound"), [(None, None), (0, 0), (4096, 4096)])
+def test_files_are_bounded_where_the_plan_says_so(file_bytes: int | None, bound: int | None) -> None:
+    limits = process_limits(Limits(memory_bytes=1, pids=1, cpus=1.0, file_bytes=file_bytes))
+    assert limits.get("RLIMIT_FSIZE") == bound
+    assert limits["RLIMIT_DATA"] == 1 + (8 << 20)
+
+
 def test_a_bundle_holds_the_config(tmp_path: Path) -> None:
     write_bundle(tmp_path, {"b": 1})
     assert json.loads((tmp_path / "config.json").read_text()) == {"b": 1}

@@ -104,6 +104,8 @@ def process_limits(limits: Limits, *, without_cgroup: bool = False) -> dict[str,
         "RLIMIT_STACK": _STACK_BYTES,
         "RLIMIT_DATA": limits.memory_bytes + limits.pids * _STACK_BYTES,
     }
+    if limits.file_bytes is not None:
+        wanted["RLIMIT_FSIZE"] = limits.file_bytes
     if without_cgroup:
         wanted["RLIMIT_NPROC"] = limits.pids + _NPROC_OF_OTHERS
     return {name: _at_most_hard(name, value) for name, value in wanted.items()}
