@@ -31,7 +31,7 @@ from veilbox.transport.messages import ANALYSED, Boxes, End, Start
 from veilbox.transport.producer import RingProducer
 from veilbox.transport.relay import Sender
 from veilbox.vision.redact import Redactor, Zones, planes_of
-from veilbox.vision.track import Tracker
+from veilbox.vision.track import Cuts, Tracker
 
 # One clean frame being encoded, one waiting, one being written.
 _CLEAN_SLOTS = 3
@@ -85,6 +85,7 @@ class Item:
             film=self.info.kind is Kind.FILM,
             believe=policy.detection.believed,
         )
+        self._cuts = Cuts()
         self.unpushed: OrderedDict[int, FrameView] = OrderedDict()
         self.held: dict[int, FrameView] = {}
         self.covered = dict.fromkeys(Origin, 0)
@@ -138,6 +139,10 @@ class Item:
         if self.zones:
             self.zones.hide(planes, full_range=self.full_range)
         return self.scratch.data
+
+    def begins_scene(self, frame: FrameView) -> bool:
+        """Whether a frame shows another scene than the last one asked about; ask once about each, in order."""
+        return self._cuts.begins(planes_of(frame.buffer, self.layout)[0])
 
     @property
     def full_range(self) -> bool:
@@ -260,13 +265,13 @@ class _Anonymize:
 
     def _push_first(self, item: Item) -> bool:
         sequence, frame = next(iter(item.unpushed.items()))
+        boxes: Detections | None = None
         if frame.frame.flags & ANALYSED:
             found = self._boxes.take(sequence)
             if found is None:
                 return False
-            item.tracker.push(sequence, item.hidden_of(found))
-        else:
-            item.tracker.push(sequence, None)
+            boxes = item.hidden_of(found)
+        item.tracker.push(sequence, boxes, cut=item.begins_scene(frame))
         item.held[sequence] = item.unpushed.pop(sequence)
         return True
 
