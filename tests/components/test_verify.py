@@ -39,7 +39,7 @@ from veilbox.transport.channel import Channel, pair
 from veilbox.transport.control import SupervisorControl
 from veilbox.transport.messages import Boxes
 from veilbox.transport.relay import Sender
-from veilbox.vision.redact import Redactor, planes_of
+from veilbox.vision.redact import Noise, Redactor, planes_of
 
 WIDTH, HEIGHT = 320, 240
 TRACK = 7
@@ -134,7 +134,7 @@ class Staged:
         self.frames = frames
         plain = yuv(raw(place))
         clean = bytearray(plain)
-        redactor = Redactor(policy.redaction)
+        redactor = Redactor(policy.redaction, Noise.fresh())
         redactor.redact(planes_of(memoryview(clean), INFO.layout), INFO.layout, regions(place), full_range=False)
         times = Timeline(INFO.seconds_per_pts)
         with self.path.open("w+b") as file, open_encoder(file, suffix, INFO, policy.encoding, threads=2) as encoder:

@@ -15,7 +15,7 @@ from veilbox.core.errors import ProtocolError
 from veilbox.core.frame import PIXEL_FORMATS, FrameLayout
 from veilbox.core.policy import MAX_CELLS, Redaction, Shape, Style
 from veilbox.core.regions import Regions
-from veilbox.vision.redact import Redactor, Samples, planes_of
+from veilbox.vision.redact import UNCOVERED, Noise, Redactor, Samples, planes_of, uncovered
 from veilbox.vision.redact.cells import SMALLEST_CELL
 
 Box = tuple[float, float, float, float]
@@ -56,9 +56,9 @@ CORNERS: dict[str, Box] = {
 }
 
 
-def regions(boxes: Sequence[Box]) -> Regions:
+def regions(boxes: Sequence[Box], track: int = 0) -> Regions:
     none = np.zeros(len(boxes), np.int32)
-    return Regions(np.array(boxes, np.float32).reshape(-1, 4), none, none, none)
+    return Regions(np.array(boxes, np.float32).reshape(-1, 4), none + track, none, none)
 
 
 class Picture:
@@ -74,8 +74,11 @@ class Picture:
             plane[...] = generator.integers(low, high, plane.shape)
         self.before = [plane.copy() for plane in self.planes]
 
-    def redact(self, *boxes: Box, full_range: bool = False, redaction: Redaction) -> None:
-        Redactor(redaction).redact(self.planes, self.layout, regions(boxes), full_range=full_range)
+    def redact(
+        self, *boxes: Box, full_range: bool = False, redaction: Redaction, noise: Noise | None = None, track: int = 0
+    ) -> None:
+        hidden = regions(boxes, track)
+        Redactor(redaction, noise).redact(self.planes, self.layout, hidden, full_range=full_range)
 
     def colours(self, index: int) -> slice:
         alpha = self.layout.format.alpha and index == len(self.planes) - 1
@@ -325,6 +328,67 @@ class TestFeather:
         picture = Picture("rgba")
         picture.redact((30, 30, 60, 60), redaction=Redaction(feather=0.5))
         assert np.array_equal(picture.planes[0][..., -1], picture.before[0][..., -1])
+
+
+FACE: Box = (10, 10, 74, 58)
+KEY, OTHER = Noise(bytes(32)), Noise(bytes(31) + b"1")
+
+
+class TestNoise:
+    def hidden(self, noise: Noise | None, *, style: Style, seed: int = 0, track: int = 0) -> NDArray[np.int64]:
+        picture = Picture("rgb24", seed=seed)
+        picture.planes[0][...] = 100 + 30 * (np.indices(picture.planes[0].shape).sum(axis=0) % 3)
+        picture.planes[0][:30] += np.uint8(seed)
+        picture.redact(FACE, redaction=Redaction(style=style, margin=0), noise=noise, track=track)
+        return picture.planes[0].astype(np.int64)
+
+    @pytest.mark.parametrize("style", [Style.PIXELATE, Style.BLUR])
+    def test_it_is_within_a_sixteenth_and_only_in_the_region(self, style: Style) -> None:
+        difference = self.hidden(KEY, style=style) - self.hidden(None, style=style)
+        assert np.abs(difference).max() in (15, 16)
+        assert len(np.unique(difference)) > 10
+        outside = ~touched(Picture("rgb24").layout, 0, FACE)
+        assert not difference[outside].any()
+
+    @pytest.mark.parametrize("style", [Style.PIXELATE, Style.BLUR])
+    def test_it_is_the_keys_and_the_tracks_and_never_the_pictures(self, style: Style) -> None:
+        added = self.hidden(KEY, style=style) - self.hidden(None, style=style)
+        brighter = self.hidden(KEY, style=style, seed=40) - self.hidden(None, style=style, seed=40)
+        assert np.abs(added - brighter).max() <= 1  # a surface between means is rounded
+        assert not np.array_equal(added, self.hidden(OTHER, style=style) - self.hidden(None, style=style))
+        assert not np.array_equal(added, self.hidden(KEY, style=style, track=1) - self.hidden(None, style=style))
+
+    def test_a_fresh_key_is_another_each_time(self) -> None:
+        drawn = [Noise.fresh().offsets(0, 0, (6, 6, 3), 255) for _ in range(8)]
+        assert len({offsets.tobytes() for offsets in drawn}) == 8
+
+    def test_offsets_are_even_and_of_no_direction(self) -> None:
+        offsets = np.concatenate([KEY.offsets(track, 0, (8, 8, 3), 255).ravel() for track in range(200)])
+        values, counts = np.unique(offsets, return_counts=True)
+        assert values.tolist() == list(range(-16, 17))
+        assert abs(offsets.mean()) < 0.5
+        assert counts.min() > 0.8 * counts.mean()
+
+    def test_many_frames_of_a_track_say_no_more_than_one(self) -> None:
+        first = self.hidden(KEY, style=Style.PIXELATE, track=3)
+        assert all(np.array_equal(first, self.hidden(KEY, style=Style.PIXELATE, track=3)) for _ in range(3))
+
+    def test_solid_has_none(self) -> None:
+        assert np.array_equal(self.hidden(KEY, style=Style.SOLID), self.hidden(None, style=Style.SOLID))
+
+    @pytest.mark.parametrize("shape", Shape)
+    @pytest.mark.parametrize("style", Style)
+    def test_who_does_not_know_the_key_tells_hidden_from_not(self, style: Style, shape: Shape) -> None:
+        redaction = Redaction(style=style, shape=shape)
+        picture = Picture("rgb24", 200, 200)
+        rows, columns = np.indices((200, 200))
+        picture.planes[0][...] = (128 + 60 * np.sin(rows / 9) + 60 * np.cos(columns / 7))[..., None].astype(np.uint8)
+        told = [uncovered(picture.planes, picture.layout, regions([(60, 60, 140, 140)]), redaction, full_range=True)]
+        picture.redact((60, 60, 140, 140), redaction=redaction, noise=Noise.fresh(), full_range=True)
+        told.append(
+            uncovered(picture.planes, picture.layout, regions([(60, 60, 140, 140)]), redaction, full_range=True)
+        )
+        assert told[0][0] > UNCOVERED[style] > told[1][0]
 
 
 class TestOverlaps:

@@ -26,7 +26,7 @@ from veilbox.transport.consumer import FrameView, RingConsumer
 from veilbox.transport.info import decode_info
 from veilbox.transport.messages import ANALYSED, End, Start
 from veilbox.vision.linking import Vectors, eigenfaces, face_vector, link
-from veilbox.vision.redact import Redactor, Samples, planes_of
+from veilbox.vision.redact import Noise, Redactor, Samples, planes_of
 
 _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 # Whoever has the original does not know the box to the pixel: it is moved by so much of its side, to and fro.
@@ -70,7 +70,6 @@ class _Adversary:
         self._session = session
         self._raw: RingConsumer = edges.ring_consumer("raw")
         self._boxes = BoxGatherer(edges.boxes_in())
-        self._redactors = [None if one is None else Redactor(one) for one in STRENGTHS]
         self._thresholds: Mapping[int, float] = {}
         self._item: _Item | None = None
         self._pictures: dict[int, tuple[_Picture, _Picture]] = {}
@@ -167,17 +166,17 @@ class _Adversary:
         sign = 1 if item.number % 2 else -1
         x, y = sign * _UNSURE * (box[2] - box[0]), _UNSURE * (box[3] - box[1])
         moved = box[0] + x, box[1] + y, box[2] + x, box[3] + y
-        return _Picture(self._vectors(pixels, item, box), self._vectors(pixels, item, moved))
+        return _Picture(self._vectors(pixels, item, box, Noise.fresh()), self._vectors(pixels, item, moved, None))
 
-    def _vectors(self, pixels: NDArray[np.uint8], item: _Item, box: Box) -> Vectors:
-        """(strengths, D): what each strength leaves."""
+    def _vectors(self, pixels: NDArray[np.uint8], item: _Item, box: Box, noise: Noise | None) -> Vectors:
+        """(strengths, D): what each strength leaves, with a random part, or without as an adversary redoes it."""
         none = np.zeros(1, np.int32)
         regions = Regions(np.array([box], np.float32), none, none, none)
         left = []
-        for redactor in self._redactors:
+        for strength in STRENGTHS:
             planes: list[Samples] = planes_of(pixels.copy().data, item.layout)
-            if redactor is not None:
-                redactor.redact(planes, item.layout, regions, full_range=item.full_range)
+            if strength is not None:
+                Redactor(strength, noise).redact(planes, item.layout, regions, full_range=item.full_range)
             left.append(face_vector(planes, item.layout, box))
             self._session.frames += 1
             self._session.beat()

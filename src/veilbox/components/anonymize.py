@@ -30,7 +30,7 @@ from veilbox.transport.info import decode_info, encode_info
 from veilbox.transport.messages import ANALYSED, Boxes, End, Start
 from veilbox.transport.producer import RingProducer
 from veilbox.transport.relay import Sender
-from veilbox.vision.redact import Redactor, Zones, planes_of
+from veilbox.vision.redact import Noise, Redactor, Zones, planes_of
 from veilbox.vision.track import Cuts, Tracker
 
 # One clean frame being encoded, one waiting, one being written.
@@ -221,6 +221,7 @@ class _Anonymize:
         if self._hidden is not None:
             self._hidden.start(start.item)
         self._item = item
+        self._redactor = Redactor(self._policy.redaction, Noise.fresh())  # each item's own
 
     def _zones_of(self, number: int) -> tuple[Zone, ...]:
         """Those of the item's camera, which the supervisor told before it opened the item."""

@@ -11,10 +11,6 @@ from numpy.typing import NDArray
 from veilbox.core.findings import MOST_FRAMES, Finding, FindingKind, Look
 from veilbox.core.regions import Regions
 
-# What `vision.redact.uncovered` tells of a region from which it counts as not hidden. Of 292 labelled faces all that
-# were hidden stayed below 0.022; of those as they were, all (solid), 99 % (pixelate) and 95 % (blur) were above
-# (docs/reference/verification.md).
-UNCOVERED = 0.025
 # A detection of which so much lies in a hidden region is the cover itself, not a face beside it.
 _IN_COVER = 0.5
 # Two detections in frames that were looked at one after the other are one track's from this overlap on, as in SORT
@@ -63,9 +59,11 @@ class Gathered:
 
     Args:
         stride: Frames from one second look to the next.
+        most: The change of a region, as `vision.redact.uncovered` tells, up to which it counts as hidden.
     """
 
-    def __init__(self, *, stride: int) -> None:
+    def __init__(self, *, stride: int, most: float) -> None:
+        self._most = most
         self._gap = stride * (_MISSES + 1)
         self._regions: dict[int, _Track] = {}
         self._zones = _Track(FindingKind.UNCOVERED, 0)
@@ -79,14 +77,14 @@ class Gathered:
             regions: N of them.
             changes: (N,) as `uncovered` tells.
         """
-        for index in np.flatnonzero(changes > UNCOVERED):
+        for index in np.flatnonzero(changes > self._most):
             number = int(regions.tracks[index])
             track = self._regions.setdefault(number, _Track(FindingKind.UNCOVERED, number))
             track.see(frame, float(changes[index]))
 
     def zones(self, frame: int, shown: float) -> None:
         """Take in how far a frame's hidden zones are from black, as `Zones.shown` tells."""
-        if shown > UNCOVERED:
+        if shown > self._most:
             self._zones.see(frame, shown)
 
     def detections(

@@ -35,7 +35,7 @@ from veilbox.seal.probe import reopens_for_writing
 from veilbox.transport.channel import Channel
 from veilbox.transport.messages import Boxes, End, Packet, Start
 from veilbox.transport.relay import Receiver
-from veilbox.vision.redact import Zones, planes_of, uncovered
+from veilbox.vision.redact import UNCOVERED, Zones, planes_of, uncovered
 
 # A film's second look is at five quarters of the first one's size, where small faces show that the first one missed;
 # a picture's, which was searched at its own size, at two thirds, where large faces show.
@@ -170,7 +170,7 @@ class _Look:
         self._samples = bytearray()
         self._zones: Zones | None = None
         self._findings: list[Finding] = []
-        self._gathered = Gathered(stride=policy.verification.stride)
+        self._gathered = Gathered(stride=policy.verification.stride, most=UNCOVERED[policy.redaction.style])
         self._frames = 0
         self._looked_at = 0
         self._searched = 0

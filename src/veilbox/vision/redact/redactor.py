@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from veilbox.core.regions import Regions
 from veilbox.vision.redact.area import Area, Window, ellipse_mask, joined, whole_pixels
 from veilbox.vision.redact.cells import SMALLEST_CELL, cell_edges, cell_means, cell_side, flat, smooth
 from veilbox.vision.redact.feather import blend, border_pixels, box_fade, ellipse_fade, padded, ring
+from veilbox.vision.redact.noise import Noise
 from veilbox.vision.redact.planes import Samples, require_planes
 
 _Surface = Callable[[NDArray[np.uint64], NDArray[np.intp], NDArray[np.intp]], NDArray[np.uint64] | NDArray[np.float32]]
@@ -27,10 +29,12 @@ class Redactor:
 
     Args:
         redaction: Style, strength, shape and margin.
+        noise: What is added to the means; None leaves them as they are.
     """
 
-    def __init__(self, redaction: Redaction) -> None:
+    def __init__(self, redaction: Redaction, noise: Noise | None = None) -> None:
         self._redaction = redaction
+        self._noise = noise
 
     def redact(self, planes: list[Samples], layout: FrameLayout, regions: Regions, *, full_range: bool) -> None:
         """Hide the regions.
@@ -61,26 +65,31 @@ class Redactor:
         self._redact_plane(samples, self._cores(regions, layout), 0, layout, full_range=full_range)
 
     def _redact_plane(
-        self, samples: Samples, cores: list[Area], index: int, layout: FrameLayout, *, full_range: bool
+        self, samples: Samples, tracked: list[tuple[Area, int]], index: int, layout: FrameLayout, *, full_range: bool
     ) -> None:
-        for core in cores:
-            self._hide(samples, core, index, layout, full_range=full_range)
+        for core, track in tracked:
+            self._hide(samples, core, track, index, layout, full_range=full_range)
+        cores = [core for core, _ in tracked]
         if self._redaction.feather and cores:
             self._soften(samples, cores, index, layout, full_range=full_range)
 
-    def _cores(self, regions: Regions, layout: FrameLayout) -> list[Area]:
+    def _cores(self, regions: Regions, layout: FrameLayout) -> list[tuple[Area, int]]:
+        """What to hide, each with its track; of regions that are hidden as one the first track."""
         solid = self._redaction.style is Style.SOLID
         boxes = whole_pixels(regions.boxes, margin=self._redaction.margin, smallest=1 if solid else SMALLEST_CELL)
         areas = [Area(*row) for row in boxes.tolist()]
         seen = [self._outline(area).touches(layout) for area in areas]
         if solid:
-            return [area for area, touches in zip(areas, seen, strict=True) if touches]
-        return [Area(*row) for row in joined(boxes[np.array(seen, np.bool_)]).tolist()]
+            return [(area, 0) for area, touches in zip(areas, seen, strict=True) if touches]
+        kept, tracks = boxes[np.array(seen, np.bool_)], regions.tracks[np.array(seen, np.bool_)]
+        return [(Area(*hull.tolist()), int(tracks[_within(kept, hull)].min())) for hull in joined(kept)]
 
     def _outline(self, core: Area) -> Area:
         return core.circumscribed if self._redaction.shape is Shape.ELLIPSE else core
 
-    def _hide(self, samples: Samples, core: Area, index: int, layout: FrameLayout, *, full_range: bool) -> None:
+    def _hide(
+        self, samples: Samples, core: Area, track: int, index: int, layout: FrameLayout, *, full_range: bool
+    ) -> None:
         plane = layout.format.planes[index]
         outline = self._outline(core)
         window = outline.window(plane, layout)
@@ -88,7 +97,7 @@ class Redactor:
         if self._redaction.style is Style.SOLID:
             cover: Samples | int = black(layout.format, index, full_range=full_range)
         else:
-            cover = self._surface(target, outline, plane)
+            cover = self._surface(target, outline, plane, _Place(track, index, (1 << layout.format.depth) - 1))
         if self._redaction.shape is Shape.BOX:
             target[...] = cover
         else:
@@ -120,13 +129,32 @@ class Redactor:
         rows, columns = window.slices
         return np.ones((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
 
-    def _surface(self, target: Samples, outline: Area, plane: Plane) -> Samples:
+    def _surface(self, target: Samples, outline: Area, plane: Plane, place: _Place | None = None) -> Samples:
+        """What is laid over samples; a place is given where they are the source's and not hidden yet."""
         cells = self._redaction.cells
         side = cell_side(outline.longer_side, cells)
         rows = cell_edges(target.shape[0], plane.y_shift, side=side, cells=cells)
         columns = cell_edges(target.shape[1], plane.x_shift, side=side, cells=cells)
-        surface = _SURFACES[self._redaction.style](cell_means(target, rows, columns), rows, columns)
+        means = cell_means(target, rows, columns)
+        if self._noise is not None and place is not None:
+            offsets = self._noise.offsets(place.track, place.plane, means.shape, place.scale)
+            means = np.clip(means.astype(np.int64) + offsets, 0, place.scale).astype(np.uint64)
+        surface = _SURFACES[self._redaction.style](means, rows, columns)
         return surface.astype(np.uint8) if target.dtype == np.uint8 else surface.astype(np.uint16)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Which offsets belong to a region's means: its track, the plane's index, and the largest sample value."""
+
+    track: int
+    plane: int
+    scale: int
+
+
+def _within(boxes: NDArray[np.int64], hull: NDArray[np.int64]) -> NDArray[np.bool_]:
+    low, high = boxes[:, :2] >= hull[:2], boxes[:, 2:] <= hull[2:]
+    return np.asarray(np.concatenate((low, high), axis=1).all(axis=1), np.bool_)
 
 
 def colour_count(pixel_format: PixelFormat, index: int) -> int:
