@@ -87,8 +87,9 @@ def test_only_what_is_missing_is_asked_of_apt(programs: Path, tmp_path: Path) ->
     ):
         (programs / name).symlink_to("/usr/bin/true")
     (programs / "apt-get").write_text(f'#!/bin/sh\necho "$DEBIAN_FRONTEND" "$@" >>{tmp_path}/asked\n')
+    (programs / "runsc").write_text("#!/bin/sh\necho runsc version 0.0~20240729.0\n")
     (programs / "sudo").write_text('#!/bin/sh\nshift\nexec "$@"\n')
-    for name in ("apt-get", "sudo"):
+    for name in ("apt-get", "sudo", "runsc"):
         (programs / name).chmod(0o755)
     finished = _setup("packages", "test", path=str(programs))
     assert finished.returncode == 0, finished.stderr

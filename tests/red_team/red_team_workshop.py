@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from veilbox.oci.runtime.driver import KNOWN, discover
+from veilbox.oci.runtime.dialect import KNOWN
+from veilbox.oci.runtime.driver import discover
 
 HERE = Path(__file__).parent
 _PATIENCE_S = 300

@@ -16,6 +16,7 @@ from veilbox.core.policy import (
     Policy,
     Recall,
     Retention,
+    Runtime,
     Shape,
     Style,
     Verdict,
@@ -73,6 +74,11 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         metavar="auto|LEVEL",
         help="least isolation level, 0 to 6, that every component must measure from inside before the first frame; "
         "auto takes the strongest that this machine offers (default)",
+    )
+    walls.add_argument(
+        "--runtime",
+        choices=[*Runtime],
+        help="what runs the components (default: auto, crun or runc; runsc where --isolation is 5)",
     )
     walls.add_argument(
         "--deadline",
@@ -261,5 +267,6 @@ _SPELLED: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
     ("", "log_names", "log_names", bool),
     ("", "retention", "source", Retention),
     ("", "minimum_isolation", "isolation", _level),
+    ("", "runtime", "runtime", Runtime),
     ("", "deadline_s", "deadline", float),
 )

@@ -17,6 +17,7 @@ from typing import Protocol, cast
 from veilbox.components.session import Session, SupervisorGone
 from veilbox.core.control import Faulted, Finished, Hello
 from veilbox.core.errors import ComponentError, Failure, UsageError, VeilboxError
+from veilbox.metrics.clock import distance_ns
 from veilbox.transport.control import ComponentControl
 
 # Component by the first word of its name: `detect-centerface` runs `detect`.
@@ -73,7 +74,7 @@ def serve(name: str, component: Component, control: socket.socket, *, first_ns: 
     """
     session = Session(ComponentControl(control), sealed=first_ns > 0)
     try:
-        session.send(Hello(component=name, first_ns=first_ns, imported_ns=time.monotonic_ns()))
+        session.send(Hello(component=name, first_ns=first_ns, imported_ns=time.monotonic_ns(), clock_ns=distance_ns()))
         component.run(session)
         session.send(Finished())
         session.await_end()

@@ -42,9 +42,8 @@ class _Output:
         self.frames = 0
         self.first_frame_ns = 0
 
-    def write(self, frame: FrameView) -> None:
-        """Hand one clean frame to the encoder."""
-        now = time.monotonic_ns()
+    def write(self, frame: FrameView, now: int) -> None:
+        """Hand one clean frame to the encoder; the time is the supervisor's clock's."""
         self.first_frame_ns = self.first_frame_ns or now
         self.encoder.write(frame.buffer, frame.frame.pts, frame.frame.duration)
         self.latency.record(max(0, now - frame.frame.decoded_ns) // 1000)
@@ -159,7 +158,7 @@ class _Export:
         return self._files.pop(item), self._descriptors.pop(item)
 
     def _frame(self, frame: FrameView) -> None:
-        self._guarded(lambda output: output.write(frame))
+        self._guarded(lambda output: output.write(frame, self._session.host_ns()))
         self._ring.release(frame)
         self._session.frames += 1
         self._session.beat()

@@ -119,7 +119,7 @@ class _Ingest:
 
     def _frames(self, source: Source, view: AnalysisView, times: Timeline) -> None:
         for index, part in enumerate(_pictures(source, self._send_audio)):
-            decoded_ns = time.monotonic_ns()
+            decoded_ns = self._session.host_ns()
             analysed = index % self._policy.detection.stride == 0
             # The small picture goes first: detectors work while the full frame is being copied.
             if analysed and self._analysis is not None:

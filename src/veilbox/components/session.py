@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from veilbox.core.control import Configure, EdgeEnd, Finish, FromComponent, Heartbeat, Probed, ToComponent
 from veilbox.core.errors import ComponentDied, ProtocolError
+from veilbox.metrics.clock import distance_ns, shift_ns
 from veilbox.seal.probe import probe
 from veilbox.transport.channel import Channel
 from veilbox.transport.consumer import FrameView, RingConsumer
@@ -43,6 +44,7 @@ class Session:
         # Edges stay open until the supervisor ends the pod, or a neighbour that is still reading would take the end
         # of our work for our death.
         self._channels: list[Channel] = []
+        self._shift_ns = 0
         self.item = 0
         self.frames = 0
 
@@ -59,11 +61,16 @@ class Session:
         message, fds = self.next_message()
         if not isinstance(message, Configure) or len(fds) != len(message.ends):
             raise ProtocolError("the first message must be the settings", actual=type(message).__name__)
+        self._shift_ns = shift_ns(distance_ns(), message.clock_ns)
         channels = {end: Channel.from_fd(fd) for end, fd in zip(message.ends, fds, strict=True)}
         self._channels.extend(channels.values())
         if self.sealed:
             self.send(Probed(gates=probe(message.canaries)))
         return message, channels
+
+    def host_ns(self) -> int:
+        """CLOCK_MONOTONIC of the supervisor's kernel, which all components can compare."""
+        return time.monotonic_ns() + self._shift_ns
 
     def messages(self) -> Iterator[tuple[ToComponent, list[int]]]:
         """Yield messages until the supervisor says that no more items follow."""

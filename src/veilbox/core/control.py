@@ -58,12 +58,17 @@ class Canaries:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configure:
-    """To a component: its settings and edges. Descriptors: one socket for each edge end, in order."""
+    """To a component: its settings and edges. Descriptors: one socket for each edge end, in order.
+
+    Attributes:
+        clock_ns: From the supervisor's CLOCK_MONOTONIC to CLOCK_REALTIME; 0 if the component reads the same clock.
+    """
 
     policy: Policy
     ends: tuple[EdgeEnd, ...]
     canaries: Canaries
     ring_bytes: int
+    clock_ns: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,11 +173,13 @@ class Hello:
     Attributes:
         first_ns: CLOCK_MONOTONIC at the first instruction of ours.
         imported_ns: The same after every import.
+        clock_ns: From that clock to CLOCK_REALTIME; 0 if it is the supervisor's.
     """
 
     component: str
     first_ns: int
     imported_ns: int
+    clock_ns: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -91,6 +91,19 @@ class Verdict(StrEnum):
     FAIL = "fail"
 
 
+class Runtime(StrEnum):
+    """What runs the components.
+
+    Auto takes the first that the machine has of crun and runc, and of those with a kernel of their own where the
+    minimum level asks for that.
+    """
+
+    AUTO = "auto"
+    CRUN = "crun"
+    RUNC = "runc"
+    RUNSC = "runsc"
+
+
 class Retention(StrEnum):
     """What becomes of a source once its output is durable under its name."""
 
@@ -271,6 +284,7 @@ class Policy:
         metadata: A preset, or the fields by name, that a file may keep besides its pixels.
         minimum_isolation: The level that every component must measure before the first frame; None (`auto`)
             accepts the strongest walls that the machine offers and reports them.
+        runtime: What runs the components.
         deadline_s: Seconds without a sign of life after which a component counts as hung; while it starts it has at
             least ten, because importing takes a second of a processor that is its own.
         log_names: Whether the audit log may hold paths; else only their keyed digests.
@@ -286,6 +300,7 @@ class Policy:
     metadata: Allowance = Preset.NONE
     verification: Verification = Verification()
     minimum_isolation: int | None = None
+    runtime: Runtime = Runtime.AUTO
     deadline_s: float = 30.0
     log_names: bool = False
     retention: Retention = Retention.KEEP

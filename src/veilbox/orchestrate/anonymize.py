@@ -22,7 +22,7 @@ from veilbox.orchestrate.audit_log import open_log
 from veilbox.orchestrate.audit_trail import AUDIT, AuditTrail
 from veilbox.orchestrate.image_sboms import image_sboms
 from veilbox.orchestrate.launcher import Launcher
-from veilbox.orchestrate.machine import engine
+from veilbox.orchestrate.machine import engine, runtimes
 from veilbox.orchestrate.models import chosen_models
 from veilbox.orchestrate.plan import anonymize_plan, second_detectors
 from veilbox.orchestrate.pod import Pod
@@ -57,7 +57,8 @@ def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
     check_sources(job.items, job.policy)
     progress.phase("admitting images")
     second = second_detectors(job.policy)
-    with engine(store, FIXED, detect=partial(chosen_models, store, job.policy), second=second) as machine:
+    detect = partial(chosen_models, store, job.policy)
+    with engine(store, FIXED, detect=detect, second=second, runtimes=runtimes(job.policy)) as machine:
         plan = anonymize_plan(
             job.policy,
             machine.programs,

@@ -18,7 +18,7 @@ from veilbox.core.linking import MOST_PICTURES, LinkRate
 from veilbox.core.plan import Plan
 from veilbox.oci.image.store import ImageStore
 from veilbox.orchestrate.launcher import Launcher
-from veilbox.orchestrate.machine import engine
+from veilbox.orchestrate.machine import engine, runtimes
 from veilbox.orchestrate.models import chosen_models
 from veilbox.orchestrate.plan import attack_plan, detectors_of
 from veilbox.orchestrate.pod import Pod
@@ -95,7 +95,9 @@ def attack(job: Job, people: Sequence[int], *, whole: bool, store: ImageStore, p
         VeilboxError: The job ended.
     """
     progress.phase("admitting images")
-    with engine(store, ("ingest", _ANONYMIZE), detect=partial(chosen_models, store, job.policy)) as machine:
+    with engine(
+        store, ("ingest", _ANONYMIZE), detect=partial(chosen_models, store, job.policy), runtimes=runtimes(job.policy)
+    ) as machine:
         plan = attack_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
         return run_plan(job, plan, machine.launcher, people, whole=whole, progress=progress)
 

@@ -29,6 +29,7 @@ from veilbox.oci.runtime.namespaces import pin_empty_network
 from veilbox.oci.runtime.seccomp import seccomp
 from veilbox.orchestrate.launcher import Cost, Launched, Root
 from veilbox.seal.observe import observe
+from veilbox.seal.observe_sandbox import observe_sandbox
 from veilbox.seal.trial_group import Trial, bounds
 from veilbox.transport.control import SupervisorControl
 
@@ -59,6 +60,7 @@ class _Container:
         self.start_ns = 0
         self.process: ContainerProcess | None = None
         self.peers: Mapping[str, int] = {}
+        self.keeper: Path | None = None
         self.bounds: Callable[[], Gate] | None = None
         self._log = log
         self._meter = meter
@@ -78,7 +80,10 @@ class _Container:
     def observe(self) -> tuple[Gate, ...]:
         if self.process is None:
             return ()
-        seen = observe(self.process.pid, peers=self.peers)
+        if self.keeper is None:
+            seen = observe(self.process.pid, peers=self.peers)
+        else:
+            seen = observe_sandbox(self.process.pid, program=self.keeper, peers=self.peers)
         return seen if self.bounds is None else (*seen, self.bounds())
 
     def cost(self) -> Cost:
@@ -189,10 +194,13 @@ class ContainerLauncher:
             mount_sources=volumes,
             ids=ids,
             cgroups_path=self._place.path(self._job.job_id, name),
-            seccomp=seccomp(container.syscalls, platform.machine()),
+            seccomp=seccomp(container.syscalls, platform.machine(), errno=self._runtime.dialect.errno_of_filters),
             hostname=name,
-            rlimits=process_limits(container.limits, without_cgroup=not self._place.limited),
+            rlimits=process_limits(
+                container.limits, without_cgroup=not self._place.limited, dialect=self._runtime.dialect
+            ),
             network=network,
+            dialect=self._runtime.dialect,
         )
         write_bundle(bundle, config)
         self._start(container, bundle, root)
@@ -213,6 +221,7 @@ class ContainerLauncher:
         os.set_blocking(log, False)
         launched = _Container(name, SupervisorControl(ours, name), log, self._meter(name))
         launched.root = root
+        launched.keeper = self._runtime.binary if self._runtime.dialect.own_kernel else None
         launched.rings = {mount.volume: mount.destination for mount in container.mounts}
         launched.bounds = partial(self._bounds, container)
         self._containers[name] = launched
@@ -234,7 +243,7 @@ class ContainerLauncher:
         return bounds(
             self._place.directories(self._job.job_id, container.name),
             memory_bytes=container.limits.memory_bytes,
-            pids=container.limits.pids,
+            pids=container.limits.pids + self._runtime.dialect.more_pids,
             cpus=container.limits.cpus,
             trial=self._trial.outcome(),
         )

@@ -19,7 +19,7 @@ from veilbox.core.plan import Plan
 from veilbox.core.stream import AnalysisView, Kind, StreamInfo
 from veilbox.oci.image.store import ImageStore
 from veilbox.orchestrate.launcher import Launcher
-from veilbox.orchestrate.machine import engine
+from veilbox.orchestrate.machine import engine, runtimes
 from veilbox.orchestrate.models import chosen_models
 from veilbox.orchestrate.plan import detect_plan, detectors_of
 from veilbox.orchestrate.pod import Pod
@@ -93,7 +93,9 @@ def detect(job: Job, *, store: ImageStore, progress: Progress) -> Found:
         VeilboxError: The job ended.
     """
     progress.phase("admitting images")
-    with engine(store, ("ingest",), detect=partial(chosen_models, store, job.policy)) as machine:
+    with engine(
+        store, ("ingest",), detect=partial(chosen_models, store, job.policy), runtimes=runtimes(job.policy)
+    ) as machine:
         plan = detect_plan(job.policy, machine.programs, cpus=machine.cpus, detect=machine.detectors)
         return run_plan(job, plan, machine.launcher, progress=progress)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from veilbox.core.isolation import Measured, guarded, severity
 from veilbox.core.policy import Policy
 from veilbox.oci.image.store import ImageStore
-from veilbox.oci.runtime.driver import KNOWN as KNOWN_RUNTIMES
+from veilbox.oci.runtime.dialect import KNOWN as KNOWN_RUNTIMES
 from veilbox.orchestrate.anonymize import FIXED
 from veilbox.orchestrate.machine import engine
 from veilbox.orchestrate.plan import anonymize_plan, detectors, second_detectors

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from veilbox.core.digest import Digest
+from veilbox.core.policy import Policy
 from veilbox.oci.admit import RunnableImage, Trust, admit
 from veilbox.oci.image.lease import Lease, lease, uncollected
 from veilbox.oci.image.merge import merged_digest
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.models.artifact import model_name
 from veilbox.oci.runtime import cgroups
-from veilbox.oci.runtime.driver import KNOWN as KNOWN_RUNTIMES
+from veilbox.oci.runtime.dialect import KNOWN as KNOWN_RUNTIMES
+from veilbox.oci.runtime.dialect import candidates
 from veilbox.oci.runtime.driver import choose, discover
 from veilbox.oci.runtime.jobs import RunDirectory, new_job_id
 from veilbox.oci.runtime.monitor import monitored
@@ -71,6 +73,11 @@ class Engine:
             )
             for name, image in self.images.items()
         }
+
+
+def runtimes(policy: Policy) -> tuple[str, ...]:
+    """Those that may run a policy's jobs, the preferred one first."""
+    return candidates(policy.runtime, policy.minimum_isolation)
 
 
 # Plans without verify have none.

@@ -6,7 +6,6 @@ way on.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import select
 import selectors
@@ -15,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -37,6 +36,7 @@ from veilbox.core.errors import ComponentDied, ComponentHung, IsolationError, Pr
 from veilbox.core.isolation import FROM_INSIDE, Gate, Measured, measure
 from veilbox.core.plan import SUPERVISOR, Plan
 from veilbox.core.policy import Policy
+from veilbox.metrics.clock import distance_ns, shift_ns
 from veilbox.orchestrate.interruption import uninterrupted
 from veilbox.orchestrate.launcher import Cost, Launched, Launcher
 from veilbox.orchestrate.plan import RING_BYTES, RINGS
@@ -66,6 +66,7 @@ class Member:
     hello: Hello | None = None
     ready: Ready | None = None
     gates: tuple[Gate, ...] = ()
+    shift_ns: int = 0
     progress: tuple[int, int] = (0, 0)
     finished: bool = False
     lost: bool = False
@@ -151,8 +152,9 @@ class Pod:
             message = Configure(
                 policy=self._policy,
                 ends=tuple(end for end, _ in own),
-                canaries=dataclasses.replace(self._canaries, volumes=self._foreign_volumes(name)),
+                canaries=replace(self._canaries, volumes=self._foreign_volumes(name)),
                 ring_bytes=RING_BYTES,
+                clock_ns=distance_ns(),
             )
             self.send(name, message, [sock.fileno() for _, sock in own])
             for _, sock in own:
@@ -304,12 +306,17 @@ class Pod:
     def _introduce(self, name: str, member: Member, message: Hello | Probed | Ready) -> None:
         match message:
             case Hello() if member.hello is None and message.component == name:
-                member.hello = message
+                member.shift_ns = shift_ns(message.clock_ns, distance_ns())
+                member.hello = replace(
+                    message,
+                    first_ns=message.first_ns and message.first_ns + member.shift_ns,
+                    imported_ns=message.imported_ns + member.shift_ns,
+                )
             case Probed() if member.ready is None and not member.gates:
                 member.gates = _own_gates(name, message, FROM_INSIDE)
             case Ready() if member.ready is None:
                 self._check_model(name, message)
-                member.ready = message
+                member.ready = replace(message, ready_ns=message.ready_ns + member.shift_ns)
                 self._still_s = 0.0
             case _:
                 # Said again it could paint over what was measured.

@@ -24,6 +24,11 @@ def boot_id() -> str:
     return _first_line(_BOOT_ID)
 
 
+def has_own_kernel(canaries: Canaries) -> bool:
+    """Whether the kernel is not the host's, as `own_kernel` finds."""
+    return own_kernel(canaries).held
+
+
 def own_kernel(canaries: Canaries) -> Gate:
     """The kernel is not the host's: another release or version, and another boot.
 

@@ -27,10 +27,16 @@ _STACK_BYTES = 64 << 10
 _END_S = 1.0
 
 
-def limits_bite() -> Gate:
-    """More memory than allowed cannot be had, nor more threads, nor a larger share of the processors."""
+def limits_bite(*, own_kernel: bool = False) -> Gate:
+    """More memory than allowed cannot be had, nor more threads, nor a larger share of the processors.
+
+    Args:
+        own_kernel: Whether another kernel than the host's answers. Its threads are none of the host's: they take of the
+            memory that the sandbox has, and the sandbox's own are bounded by its control group. They are not tried:
+            gVisor takes five seconds for a thousand.
+    """
     memory = outcome(_map_too_much)
-    threads, bounded = _threads()
+    threads, bounded = ("own", True) if own_kernel else _threads()
     share = {
         "real time": outcome(lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))),
         "priority": outcome(lambda: os.setpriority(os.PRIO_PROCESS, 0, -1)),
@@ -53,7 +59,7 @@ def _map_too_much() -> None:
     mmap.mmap(-1, _MORE_THAN_ANY_BYTES, flags=flags).close()
 
 
-def _threads() -> tuple[int, bool]:
+def _threads() -> tuple[int | str, bool]:
     """Make threads that wait, until one is refused; all of them have ended on return.
 
     Returns:

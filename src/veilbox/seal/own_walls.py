@@ -107,8 +107,10 @@ def _bound(name: str, value: int) -> None:
     kind = getattr(resource, name, None)
     if kind is None:
         return
-    hard = resource.getrlimit(kind)[1]
+    soft, hard = resource.getrlimit(kind)
     lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    if (soft, hard) == (lowered, lowered):
+        return  # gVisor's kernel refuses to set some of them, also to what they are
     try:
         resource.setrlimit(kind, (lowered, lowered))
     except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from veilbox.core.control import Canaries
 from veilbox.core.isolation import Gate
 from veilbox.seal import confinement, egress, privilege, surroundings
 from veilbox.seal.deep import attempts
-from veilbox.seal.kernel import own_kernel
+from veilbox.seal.kernel import has_own_kernel, own_kernel
 from veilbox.seal.limits import limits_bite
 from veilbox.seal.outcome import ALLOWED, errno_name
 
@@ -22,6 +22,8 @@ def probe(canaries: Canaries) -> tuple[Gate, ...]:
     """Try every gate that can be tried from inside, and the findings beside them.
 
     Namespace numbers and id ranges need the host's eye (`veilbox.seal.observe`); `attested` is not tried yet.
+    Behind a kernel of its own some walls are that kernel's affair; what stands behind them is then looked at from
+    outside (`veilbox.seal.observe_sandbox`).
 
     Args:
         canaries: What the host put out of this component's reach.
@@ -37,13 +39,14 @@ _Attempts = Mapping[str, Callable[[], Gate]]
 
 
 def _gates(canaries: Canaries) -> _Attempts:
+    own = has_own_kernel(canaries)
     return {
         "own-processes-only": surroundings.own_processes_only,
         "root-read-only": surroundings.root_read_only,
         "host-files-absent": partial(surroundings.host_files_absent, canaries),
-        "foreign-volumes-absent": partial(surroundings.foreign_volumes_absent, canaries),
-        "devices-absent": surroundings.devices_absent,
-        "interfaces-absent": egress.interfaces_absent,
+        "foreign-volumes-absent": partial(surroundings.foreign_volumes_absent, canaries, own_kernel=own),
+        "devices-absent": partial(surroundings.devices_absent, own_kernel=own),
+        "interfaces-absent": partial(egress.interfaces_absent, own_kernel=own),
         "routes-absent": egress.routes_absent,
         "loopback-canary": partial(egress.loopback_canary, canaries),
         "routable-address": egress.routable_address,
@@ -54,14 +57,14 @@ def _gates(canaries: Canaries) -> _Attempts:
         "capabilities-empty": privilege.capabilities_empty,
         "no-new-privileges": privilege.no_new_privileges,
         "uid-not-root": privilege.uid_not_root,
-        "root-maps-to-nobody": privilege.root_maps_to_nobody,
+        "root-maps-to-nobody": partial(privilege.root_maps_to_nobody, own_kernel=own),
         "setuid-files-absent": privilege.setuid_files_absent,
-        "writable-not-executable": privilege.writable_not_executable,
+        "writable-not-executable": partial(privilege.writable_not_executable, own_kernel=own),
         "read-only-descriptors": privilege.read_only_descriptors,
         "seccomp-active": confinement.seccomp_active,
         "forbidden-calls-refused": confinement.forbidden_calls_refused,
         "allowed-calls-few": confinement.allowed_calls_few,
-        "limits-bite": limits_bite,
+        "limits-bite": partial(limits_bite, own_kernel=own),
         "own-kernel": partial(own_kernel, canaries),
     }
 

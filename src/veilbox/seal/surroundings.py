@@ -43,6 +43,9 @@ _HOST_DEVICES = ("mem", "kmsg", "port", "kvm", "fuse", "net/tun", "sda", "vda", 
 # Where a container's own mounts are. Source: runtime_config and the plans of `veilbox.orchestrate.plan`.
 _KERNEL = ("/proc", "/dev", "/sys")
 _RINGS = "/rings"
+_EMPTY = "/tmp"  # noqa: S108 - compared, never used
+# gVisor's kernel always shows the first, whoever may mount; over the second an empty folder is mounted.
+_GUEST_DEVICES = frozenset({"fuse", "net"})
 
 _SYSLOG_SIZE_BUFFER = 10  # linux/syslog.h SYSLOG_ACTION_SIZE_BUFFER: reads nothing, needs the right to read
 _MS_RDONLY = 1
@@ -141,13 +144,20 @@ def _is_another_root(path: str) -> bool:
     return (theirs.st_dev, theirs.st_ino) != (mine.st_dev, mine.st_ino)
 
 
-def foreign_volumes_absent(canaries: Canaries) -> Gate:
+def foreign_volumes_absent(canaries: Canaries, *, own_kernel: bool = False) -> Gate:
     """None of the volumes that the pod has and this component must not see is here, nor a mount that no plan has.
 
     An empty folder of the image, a mount point that other components use, is no volume.
+
+    Args:
+        canaries: Name the volumes.
+        own_kernel: Whether another kernel than the host's answers. gVisor's shows folders of the host as 9p, and /tmp,
+            empty.
     """
+    in_memory = "9p" if own_kernel else "tmpfs"
+    own_places = ("/", _RINGS, _EMPTY) if own_kernel else ("/", _RINGS)
     seen = [volume for volume in canaries.volumes if _is_volume(volume)]
-    seen += [mount.point for mount in mounts().values() if _is_strange(mount)]
+    seen += [mount.point for mount in mounts().values() if _is_strange(mount, in_memory, own_places)]
     return Gate(
         name="foreign-volumes-absent",
         tried=f"look into {len(canaries.volumes)} volumes of other components, and for mounts that are nobody's",
@@ -163,28 +173,34 @@ def _is_volume(path: str) -> bool:
         return path in mounts()
 
 
-def _is_strange(mount: Mounted) -> bool:
+def _is_strange(mount: Mounted, in_memory: str, own_places: tuple[str, ...]) -> bool:
     """Whether a mount is none of a component's: its root, the kernel's file systems and rings, which are in memory.
 
     What lies below /proc, /dev and /sys is for other gates.
     """
     if mount.point.startswith(f"{_RINGS}/"):
-        return mount.kind != "tmpfs"
+        return mount.kind != in_memory
     return not any(mount.point == place or mount.point.startswith(f"{place}/") for place in _KERNEL) and (
-        mount.point not in {"/", _RINGS}
+        mount.point not in own_places
     )
 
 
-def devices_absent() -> Gate:
-    """Only the harmless devices are in /dev, the host's do not open, and none can be made."""
+def devices_absent(*, own_kernel: bool = False) -> Gate:
+    """Only the harmless devices are in /dev, the host's do not open, and none can be made.
+
+    Args:
+        own_kernel: Whether another kernel than the host's answers; a device is then that kernel's.
+    """
+    harmless = _DEVICES | _BESIDE_DEVICES | (_GUEST_DEVICES if own_kernel else frozenset())
     listing = outcome(lambda: os.listdir("/dev"))  # noqa: PTH208
     names = os.listdir("/dev") if listing == ALLOWED else []  # noqa: PTH208
-    strange = sorted(name for name in names if name not in _DEVICES | _BESIDE_DEVICES)
-    opened = [name for name in _HOST_DEVICES if opening(f"/dev/{name}", os.O_RDONLY) == ALLOWED]
+    strange = sorted(name for name in names if name not in harmless)
+    tried = [name for name in _HOST_DEVICES if name not in harmless]
+    opened = [name for name in tried if opening(f"/dev/{name}", os.O_RDONLY) == ALLOWED]
     made = {directory: _making_node(directory) for directory in ("/dev", "/dev/shm", "/")}  # noqa: S108
     return Gate(
         name="devices-absent",
-        tried=f"list /dev, open {len(_HOST_DEVICES)} devices of the host, make a device",
+        tried=f"list /dev, open {len(tried)} devices of the host, make a device",
         found=f"{len(names)} entries, mknod {', '.join(sorted(set(made.values())))}"
         + (f", strange: {' '.join(strange[:8])}" if strange else "")
         + (f", opened: {' '.join(opened)}" if opened else ""),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from veilbox.core.errors import ComponentDied, MachineError
+from veilbox.oci.runtime.dialect import Dialect
 from veilbox.oci.runtime.driver import State, Status
 
 Program = Callable[[int, int, int], int]
@@ -90,6 +91,7 @@ class FakeRuntime:
 
     programs: Mapping[str, Program]
     name: str = "fake"
+    dialect: Dialect = field(default_factory=Dialect)
     version: str = "1"
     containers: dict[str, _Container] = field(default_factory=dict)
 

@@ -128,6 +128,7 @@ class Rig:
             hostname="veilbox",
             rlimits=process_limits(plan.limits, without_cgroup=not self.job.place.limited),
             network=network,
+            dialect=self.runtime.dialect,
         )
         config["mounts"] += host_programs()
         write_bundle(bundle, config)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from veilbox.core.errors import MachineError
+from veilbox.oci.runtime.dialect import candidates
 from veilbox.oci.runtime.driver import (
+    OciRuntime,
     RuntimeFacts,
     State,
     Status,
@@ -25,6 +27,8 @@ from veilbox.oci.runtime.driver import (
         ("crun version 1.8.1\ncommit: f8a0\nrundir: /run/crun\n", "1.8.1"),
         ("runc version 1.1.5+ds1\ncommit: 1.1.5+ds1-1+deb12u1\n", "1.1.5+ds1"),
         ("crun 0.21.1\n", "0.21.1"),
+        ("runsc version 0.0~20240729.0\nspec: 1.0.2-dev\n", "20240729.0"),
+        ("runsc version release-20240729.0\nspec: 1.2.0\n", "20240729.0"),
         ("", ""),
         ("\n", ""),
     ],
@@ -111,3 +115,29 @@ def test_the_first_usable_is_chosen(tmp_path: Path) -> None:
 def test_none_usable_tells_why_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"crun is old.*apt-get install crun"):
         choose([_fact("crun", usable=False)], root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "minimum", "runtimes"),
+    [
+        ("auto", None, ("crun", "runc")),
+        ("auto", 4, ("crun", "runc")),
+        ("auto", 5, ("runsc",)),
+        ("runc", 5, ("runc",)),
+        ("runsc", None, ("runsc",)),
+    ],
+)
+def test_who_may_run_a_job(asked: str, minimum: int | None, runtimes: tuple[str, ...]) -> None:
+    assert candidates(asked, minimum) == runtimes
+
+
+@pytest.mark.parametrize(("name", "limited", "words"), [("crun", False, 1), ("crun", True, 0), ("runsc", False, 5)])
+def test_a_runtime_is_spoken_to_in_its_dialect(tmp_path: Path, name: str, limited: bool, words: int) -> None:
+    _program(tmp_path, name, f'echo "$@" > {tmp_path}/said; exit 1')
+    runtime = OciRuntime(tmp_path / name, name=name, version="1.0", root=tmp_path / "state", limited=limited)
+    with pytest.raises(MachineError):
+        runtime.start("one")
+    said = (tmp_path / "said").read_text().split()
+    assert said[:2] == ["--root", str(tmp_path / "state")]
+    assert said[-2:] == ["start", "one"]
+    assert len(said) == 4 + words

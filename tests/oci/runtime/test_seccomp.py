@@ -95,3 +95,11 @@ def test_an_empty_list_is_a_filter_that_allows_nothing() -> None:
 def test_an_unknown_processor() -> None:
     with pytest.raises(MachineError, match="riscv64"):
         seccomp(["read"], "riscv64")
+
+
+def test_gvisor_is_not_told_which_number_to_answer() -> None:
+    """Its filter says EPERM for any; a call that nobody traces is one that the kernel does not have."""
+    rules = seccomp(["read"], "x86_64", errno=False)["syscalls"]
+    unknown = next(rule for rule in rules if "clone3" in rule["names"])
+    assert unknown["action"] == "SCMP_ACT_TRACE"
+    assert not [rule for rule in rules if "errnoRet" in rule]

@@ -20,7 +20,7 @@ examples:
   veilbox isolation probe
   veilbox isolation probe --runtime runc --json
 """
-_RUNTIMES = ("crun", "runc")
+_RUNTIMES = ("crun", "runc", "runsc")
 
 
 def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
     from veilbox.orchestrate.isolation_probe import probe_isolation  # noqa: PLC0415
 
-    runtimes = (arguments.runtime,) if arguments.runtime else _RUNTIMES
+    runtimes = (arguments.runtime,) if arguments.runtime else _RUNTIMES[:2]
     found = probe_isolation(ImageStore.default(), runtimes=runtimes)
     if arguments.json:
         sys.stdout.write(json.dumps(_document(found)) + "\n")

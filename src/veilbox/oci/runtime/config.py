@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import resource
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from veilbox.core.errors import MachineError
 from veilbox.core.plan import Container, Limits, Mount
+from veilbox.oci.runtime.dialect import DIALECTS, Dialect
 from veilbox.oci.runtime.ids import USER, IdRange
 
 _SPEC_VERSION = "1.0.2"
@@ -42,6 +44,10 @@ _STACK_BYTES = 8 << 20
 _NPROC_OF_OTHERS = 1024
 
 
+# What a component maps beside its own data: libraries and three rings of the largest pictures. Source: plan.py.
+_MAPPED_BYTES = 4 << 30
+
+
 def runtime_config(
     container: Container,
     *,
@@ -53,6 +59,7 @@ def runtime_config(
     hostname: str,
     rlimits: Mapping[str, int],
     network: Path | None = None,
+    dialect: Dialect = DIALECTS["crun"],
 ) -> dict[str, Any]:
     """The config.json of one component.
 
@@ -68,6 +75,7 @@ def runtime_config(
         rlimits: `RLIMIT_*` to bound, from `process_limits`.
         network: The network namespace to join, from `namespaces.pin_empty_network`; without it the runtime makes one,
             whose loopback is up.
+        dialect: Of the runtime that will take it.
 
     Returns:
         A dictionary for `json.dumps`.
@@ -81,17 +89,24 @@ def runtime_config(
         "process": _process(container, rlimits),
         "root": {"path": str(rootfs), "readonly": True},
         "hostname": hostname,
-        "mounts": [*_kernel_mounts(), *(_volume(mount, mount_sources) for mount in container.mounts)],
-        "linux": _linux(container.limits, ids, cgroups_path, seccomp, network),
+        "mounts": [
+            *_kernel_mounts(),
+            *_guest_mounts(dialect),
+            *(_volume(mount, mount_sources) for mount in container.mounts),
+        ],
+        "linux": _linux(_with_own(container.limits, dialect), ids, cgroups_path, seccomp, network),
     }
 
 
-def process_limits(limits: Limits, *, without_cgroup: bool = False) -> dict[str, int]:
+def process_limits(
+    limits: Limits, *, without_cgroup: bool = False, dialect: Dialect = DIALECTS["crun"]
+) -> dict[str, int]:
     """The rlimits of a component: soft and hard alike, never above what this process may give.
 
     Args:
         limits: The plan's.
         without_cgroup: Bound processes too, which otherwise the cgroup does.
+        dialect: Of the runtime that sets them.
 
     Returns:
         By the names of getrlimit(2).
@@ -108,6 +123,8 @@ def process_limits(limits: Limits, *, without_cgroup: bool = False) -> dict[str,
         wanted["RLIMIT_FSIZE"] = limits.file_bytes
     if without_cgroup:
         wanted["RLIMIT_NPROC"] = limits.pids + _NPROC_OF_OTHERS
+    if not dialect.data_is_bounded:
+        wanted["RLIMIT_AS"] = wanted["RLIMIT_DATA"] + _MAPPED_BYTES
     return {name: _at_most_hard(name, value) for name, value in wanted.items()}
 
 
@@ -157,6 +174,17 @@ def _kernel_mounts() -> list[dict[str, Any]]:
             "options": ["nosuid", "noexec", "strictatime", "mode=755", "size=65536", "ro"],
         },
     ]
+
+
+def _guest_mounts(dialect: Dialect) -> list[dict[str, Any]]:
+    options = ["nosuid", "noexec", "nodev", "ro"]
+    return [
+        {"destination": path, "type": "tmpfs", "source": "tmpfs", "options": options} for path in dialect.guest_mounts
+    ]
+
+
+def _with_own(limits: Limits, dialect: Dialect) -> Limits:
+    return replace(limits, pids=limits.pids + dialect.more_pids)
 
 
 def _volume(mount: Mount, sources: Mapping[str, Path]) -> dict[str, Any]:

@@ -23,16 +23,10 @@ from typing import Protocol
 from veilbox.core.errors import ComponentDied, MachineError
 from veilbox.oci.process import Finished, run, spawn
 from veilbox.oci.runtime import syscalls
+from veilbox.oci.runtime.dialect import DIALECTS, KNOWN, Dialect
 
 _TIMEOUT_S = 10.0
 _ADVICE = "Install one with: apt-get install crun"
-
-# In the order of preference: crun starts a container in half of runc's time.
-KNOWN = ("crun", "runc")
-
-# Older ones lack what config.py and this file ask for.
-# crun 1.0: --cgroup-manager=disabled without root; runc 1.1: limits together with a user namespace on cgroup v2.
-_OLDEST = {"crun": (1, 0), "runc": (1, 1)}
 
 
 class Status(StrEnum):
@@ -87,6 +81,10 @@ class Runtime(Protocol):
     @property
     def version(self) -> str:
         """Its version."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What it wants said differently."""
 
     def create(self, container_id: str, bundle: Path, *, stdin: int, stdout: int, stderr: int) -> ContainerProcess:
         """Make the container; its first process waits for `start`.
@@ -193,12 +191,15 @@ class PidfdProcess:
 class OciRuntime:
     """A runtime program.
 
+    Attributes:
+        binary: The program.
+
     Args:
         binary: The program.
-        name: `crun` or `runc`.
+        name: A key of `DIALECTS`.
         version: As the program told.
         root: Where it keeps its state; a folder of the job's own, on a tmpfs.
-        limited: Whether cgroups can be made; otherwise crun is told to leave them alone.
+        limited: Whether cgroups can be made; otherwise the runtime is told to leave them alone.
         timeout_s: Seconds for a create, and if they are more than 10 for every call; a runtime that takes longer is
             killed.
     """
@@ -213,13 +214,15 @@ class OciRuntime:
         limited: bool = True,
         timeout_s: float = _TIMEOUT_S,
     ) -> None:
+        self.binary = binary
         self._name = name
         self._version = version
         self._root = root
         self._timeout_s = timeout_s
         self._processes: dict[str, PidfdProcess] = {}
-        unlimited = ["--cgroup-manager=disabled"] if name == "crun" and not limited else []
-        self._command: list[str | Path] = [binary, "--root", root, *unlimited]
+        self._dialect = DIALECTS[name]
+        unlimited = () if limited else self._dialect.unlimited
+        self._command: list[str | Path] = [binary, "--root", root, *self._dialect.options, *unlimited]
 
     @property
     def name(self) -> str:
@@ -231,9 +234,14 @@ class OciRuntime:
         """Its version."""
         return self._version
 
+    @property
+    def dialect(self) -> Dialect:
+        """What it wants said differently."""
+        return self._dialect
+
     def create(self, container_id: str, bundle: Path, *, stdin: int, stdout: int, stderr: int) -> PidfdProcess:
         """See `Runtime.create`."""
-        if (self._root / container_id).exists():
+        if self._is_noted(container_id):
             raise MachineError("container exists already", where=container_id)  # or the clean-up below would end it
         pid_file, log = bundle / "pid", bundle / "log"
         command = [*self._command, "--log", log, "--log-format", "json", "create", "--bundle", bundle]
@@ -287,7 +295,7 @@ class OciRuntime:
         process = self._processes.get(container_id)
         if process is not None and process.exit_status() is not None:
             return State(status=Status.STOPPED, pid=0)
-        if not (self._root / container_id).exists():
+        if not self._is_noted(container_id):
             return None
         finished = self._call("state", container_id)
         if finished.status != 0:
@@ -295,9 +303,12 @@ class OciRuntime:
         return parse_state(finished.stdout)
 
     def kill(self, container_id: str, number: int) -> None:
-        """See `Runtime.kill`; a pidfd is faster than the program and cannot hit a stranger."""
+        """See `Runtime.kill`; a pidfd is faster than the program and cannot hit a stranger.
+
+        A kernel of its own takes no signal for its component from there but the one that ends both.
+        """
         process = self._processes.get(container_id)
-        if process is not None:
+        if process is not None and (number == signal.SIGKILL or not self._dialect.own_kernel):
             process.signal(number)
             return
         state = self.state(container_id)
@@ -313,12 +324,12 @@ class OciRuntime:
         """
         process = self._processes.pop(container_id, None)
         plain = process is not None and process.end(self._timeout_s)
-        if not (self._root / container_id).exists():
+        if not self._is_noted(container_id):
             return
         if plain and self._call("delete", container_id).status == 0:
             return
         finished = self._call("delete", "--force", container_id)
-        if finished.status != 0 and (self._root / container_id).exists():
+        if finished.status != 0 and self._is_noted(container_id):
             raise self._error("container cannot be deleted", _last_line(finished))
 
     def _forget(self, container_id: str) -> None:
@@ -327,6 +338,11 @@ class OciRuntime:
             self.delete(container_id)
         # A runtime cut off early leaves state that no runtime reads; its child ends when it finds its parent gone.
         shutil.rmtree(self._root / container_id, ignore_errors=True)
+        for path in self._root.glob(f"*{container_id}*"):  # runsc's lock and socket
+            path.unlink(missing_ok=True)
+
+    def _is_noted(self, container_id: str) -> bool:
+        return any((self._root / note.format(id=container_id)).exists() for note in self._dialect.notes)
 
     def _call(self, *words: str) -> Finished:
         # Never less than the default: a create that was cut off must still be cleaned up.
@@ -416,13 +432,16 @@ def _examined(name: str) -> RuntimeFacts:
 
 
 def parse_version(said: str) -> str:
-    """The version in a runtime's `--version`: the last word of its first line."""
-    first = said.strip().splitlines()[:1]
-    return first[0].split()[-1] if first and first[0].split() else ""
+    """The version in a runtime's `--version`: the last word of its first line.
+
+    Debian writes gVisor's `release-20240729.0` as `0.0~20240729.0`.
+    """
+    words = said.strip().splitlines()[0].split() if said.strip() else [""]
+    return words[-1].removeprefix("0.0~").removeprefix("release-")
 
 
 def _too_old(name: str, version: str) -> str:
-    oldest = _OLDEST.get(name, (0, 0))
+    oldest = DIALECTS[name].oldest if name in DIALECTS else (0, 0)
     numbers = re.match(r"v?(\d+)\.(\d+)", version)
     if numbers is None:
         return "does not tell its version"
@@ -446,4 +465,10 @@ def choose(facts: Sequence[RuntimeFacts], *, root: Path, limited: bool = True) -
         if fact.usable and fact.binary is not None:
             return OciRuntime(fact.binary, name=fact.name, version=fact.version, root=root, limited=limited)
     reasons = "; ".join(f"{fact.name} {fact.why}" for fact in facts)
-    raise MachineError("no OCI runtime is usable", expected="crun or runc", actual=reasons, advice=_ADVICE)
+    packages = [DIALECTS[fact.name].package for fact in facts if fact.name in DIALECTS]
+    raise MachineError(
+        "no OCI runtime is usable",
+        expected=" or ".join(fact.name for fact in facts),
+        actual=reasons,
+        advice=f"Install one with: apt-get install {packages[0]}" if packages else _ADVICE,
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from veilbox.oci.runtime import syscalls
 from veilbox.oci.runtime.cgroups import Layout, hierarchies
+from veilbox.oci.runtime.dialect import DIALECTS, KNOWN
 from veilbox.oci.runtime.driver import discover
 from veilbox.oci.runtime.namespaces import login_name, subordinate_ids
 
@@ -46,21 +47,21 @@ def machine_facts() -> tuple[Fact, ...]:
 
 
 def _runtimes() -> tuple[Fact, ...]:
-    found = discover()
-    any_usable = any(fact.usable for fact in found)
+    found = discover([*DIALECTS])
+    taken = [fact.name for fact in found if fact.usable and fact.name in KNOWN]
     facts = [
         Fact(
             name=fact.name,
             state=f"{fact.version} ({fact.binary})" if fact.usable else fact.why,
             ok=fact.usable,
             required=False,
-            advice="" if fact.usable else f"apt-get install {fact.name}",
+            advice="" if fact.usable else f"apt-get install {DIALECTS[fact.name].package}",
         )
         for fact in found
     ]
-    chosen = next((fact.name for fact in found if fact.usable), "none")
-    advice = "" if any_usable else "apt-get install crun"
-    return (Fact(name="OCI runtime", state=chosen, ok=any_usable, required=True, advice=advice), *facts)
+    advice = "" if taken else "apt-get install crun"
+    state = taken[0] if taken else "none"
+    return (Fact(name="OCI runtime", state=state, ok=bool(taken), required=True, advice=advice), *facts)
 
 
 def _kernel() -> Fact:

@@ -326,11 +326,12 @@ def _start_time(pid: int) -> int:
 
 def _runtimes_at_work(path: Path) -> Iterator[int]:
     """Runtimes, and first processes before their start, whose command line names the job's folder as their state."""
-    word = os.fsencode(path / "runtime")
+    root = os.fsencode(path / "runtime")
+    words = {root, b"--root=" + root}  # gVisor's sandboxes and gofers are told of it so, and run until they are ended
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and entry.name != str(os.getpid()):
             with suppress(OSError):
-                if word in (entry / "cmdline").read_bytes().split(b"\0"):
+                if words.intersection((entry / "cmdline").read_bytes().split(b"\0")):
                     yield int(entry.name)
 
 

@@ -27,7 +27,7 @@ def _test(argument: Argument) -> dict[str, Any]:
     return {"index": argument.index, "value": argument.mask, "valueTwo": argument.value, "op": "SCMP_CMP_MASKED_EQ"}
 
 
-def seccomp(syscalls: Sequence[str], architecture: str) -> dict[str, Any]:
+def seccomp(syscalls: Sequence[str], architecture: str, *, errno: bool = True) -> dict[str, Any]:
     """Render an allow-list.
 
     Everything else fails with EPERM. `socket` and `socketpair` are for the Unix family only, `clone` makes threads of
@@ -37,6 +37,8 @@ def seccomp(syscalls: Sequence[str], architecture: str) -> dict[str, Any]:
     Args:
         syscalls: Names; those that the architecture does not have are passed over by the runtimes.
         architecture: The machine's (`x86_64`, `aarch64`) or the image's word (`amd64`, `arm64`).
+        errno: Whether the runtime's filter answers with the number that it is told. gVisor's says EPERM whatever it is
+            told; there the calls that are to look unknown are left to a tracer, and nobody traces: ENOSYS.
 
     Returns:
         The object for `linux.seccomp` of config.json, the same for the same list in any order.
@@ -55,7 +57,8 @@ def seccomp(syscalls: Sequence[str], architecture: str) -> dict[str, Any]:
     for name in sorted(allowed & FILTERED.keys()):
         rules += [_allow([name]) | {"args": [_test(one) for one in tests]} for tests in FILTERED[name]]
     unknown = [name for name in UNKNOWN if name not in allowed]
-    rules.append({"names": unknown, "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS})
+    refusal = {"action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS} if errno else {"action": "SCMP_ACT_TRACE"}
+    rules.append({"names": unknown} | refusal)
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": _EPERM,
