@@ -34,6 +34,8 @@ KEPT = ROOT / "benchmarks" / "history" / "recall.json"
 _DEFACE = "deface 1.5.0"
 # deface enlarges what it found by so much, its own default.
 _MASK_SCALE = 1.3
+# COCO's border between small and medium things, pixels.
+_SMALL = 32 * 32
 # The others differ from the first by what they say.
 _PICTURES = ("--recall=balanced", "--recall=fast", "--recall=high", "--image-side=960")
 _FILMS = ("--recall=balanced", "--recall=fast", "--recall=high")
@@ -47,6 +49,7 @@ class Set:
     Attributes:
         scales: Options to be measured.
         deface: Whether deface looks for the same.
+        overlap: From which a found box is a label's.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Set:
     category: str
     scales: Sequence[str]
     deface: bool
+    overlap: float = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +138,7 @@ def _sets(data: Path, film: Path, films: Path) -> Iterator[Set]:
             )
         else:
             _say(f"no labelled pictures at {folder}")
+    yield from _objects(data / "objects")
     yield Set(
         name="demo film",
         labels=film.with_suffix(".json"),
@@ -152,6 +157,24 @@ def _sets(data: Path, film: Path, films: Path) -> Iterator[Set]:
     )
 
 
+def _objects(folder: Path) -> Iterator[Set]:
+    """People and cars, those above 32 x 32 pixels: smaller ones count for nothing, as crowds do."""
+    labels = folder / "labels.json"
+    if not labels.is_file():
+        _say(f"no labelled pictures at {folder}")
+        return
+    document = json.loads(labels.read_bytes())
+    for note in document["annotations"]:
+        note["iscrowd"] = int(note["iscrowd"] or note["bbox"][2] * note["bbox"][3] <= _SMALL)
+    large = ROOT / "build" / "large-objects.json"
+    large.parent.mkdir(exist_ok=True)
+    large.write_text(json.dumps(document), encoding="utf-8")
+    for name, category in (("people", "person"), ("cars", "car")):
+        yield Set(
+            name=name, labels=large, source=folder, category=category, scales=_PICTURES, deface=False, overlap=0.5
+        )
+
+
 def _measured(one: Set) -> Iterator[Row]:
     _say(f"{one.name}: veilbox")
     first, *others = one.scales
@@ -163,6 +186,7 @@ def _measured(one: Set) -> Iterator[Row]:
             *(sources or [one.source]),
             f"--labels={one.labels}",
             f"--hide={one.category}",
+            f"--overlap={one.overlap}",
             first,
             *(f"--against={scale}" for scale in others),
             "--json",
@@ -182,7 +206,7 @@ def _row(one: Set, scale: str, result: dict[str, Any]) -> Row:
     found = result["classes"][one.category]
     seen = found["exposure"]
     return Row(
-        model={"face": "CenterFace", "plate": "plates"}[one.category],
+        model={"face": "CenterFace", "plate": "plates"}.get(one.category, "NanoDet-g"),
         set=one.name,
         scale=f"`{scale.replace('=', ' ')}`",
         labels=found["labels"],
@@ -191,7 +215,7 @@ def _row(one: Set, scale: str, result: dict[str, Any]) -> Row:
         precision=found["precision"],
         at_70=found["recall_at_precision"]["0.7"],
         at_80=found["recall_at_precision"]["0.8"],
-        average=found["average_precision"]["all"]["0.3"],
+        average=found["average_precision"]["all"][str(one.overlap)],
         covered=found["covered"],
         needless=result["false_cover"],
         exposed=_exposed(seen) if seen else "",
@@ -299,6 +323,7 @@ _GOALS = """\
 | faces, `high`: labelled boxes hidden to 80 % | 0.98 | {faces_covered} |
 | faces, `balanced`: recall at precision 0.80 | 0.95 | {faces_balanced} |
 | plates, `high` / `balanced`: recall at precision 0.70 | 0.95 / 0.90 | {plates_high} / {plates_balanced} |
+| people larger than 32 pixels, `balanced`: recall, at a precision of {people_precision} | 0.80 | {people} |
 | identities exposed, film set, `high` | at most 1 % | {exposed_high} |
 | identities exposed, film set, `balanced` / deface | at most 1 % | {exposed_balanced} / {exposed_deface} |
 | hidden without need, faces, `high` | at most 3 % | {needless} |
@@ -307,10 +332,11 @@ _GOALS = """\
 _HEAD = """\
 # Recall
 
-Written by `make evaluate`. The columns are told in [Measure a policy](../how-to/measure-a-policy.md); AP is at an
-overlap of 0.3. deface ran on the same pictures in the same run, with its own threshold and mask scale; its time is its
-detector's alone, ours has decoding and scaling in it too. Nothing was chosen by `plates`; image sizes and the second
-size of `high` were by `faces`, so its figures flatter.
+Written by `make evaluate`. The columns are told in [Measure a policy](../how-to/measure-a-policy.md). Overlaps are 0.3,
+of people and cars 0.5; of these only what is larger than 32 x 32 pixels counts. deface ran on the same pictures in the
+same run, with its own threshold and mask scale; its time is its detector's alone, ours has decoding and scaling in it
+too. Nothing was chosen by `plates`, `people` or `cars`; image sizes and the second size of `high` were by `faces`, so
+its figures flatter.
 
 The demo film and the **film set** are composed, so the true place of every face is known; faces of which less than half
 can be seen count for nothing. The set (`benchmarks/filmset`) has twelve films of two seconds: forty people of the AT&T
@@ -343,6 +369,8 @@ def _page(kept: Mapping[str, Measured]) -> str:
         faces_balanced=at("faces", "balanced", "at_80"),
         plates_high=at("plates", "high", "at_70"),
         plates_balanced=at("plates", "balanced", "at_70"),
+        people=at("people", "balanced", "recall"),
+        people_precision=at("people", "balanced", "precision"),
         exposed_high=at("film set", "high", "exposed"),
         exposed_balanced=at("film set", "balanced", "exposed"),
         exposed_deface=at("film set", _DEFACE, "exposed"),

@@ -48,6 +48,13 @@ def test_an_image_of_a_face_found_and_a_face_missed() -> None:
     assert face.exposures == ()
 
 
+@pytest.mark.parametrize(("overlap", "recall"), [(0.3, 1.0), (0.5, 1.0), (0.6, 0.0)])
+def test_how_much_must_overlap_is_asked_for(overlap: float, recall: float) -> None:
+    told = labels(1, {"image_id": 0, "bbox": [10, 10, 10, 10]}, name="a.jpg")
+    half = found(IMAGE, box(0, (10, 10, 10, 18)))  # 10 * 10 of 10 * 18
+    assert judged(half, told, EXACT, overlap=overlap).classes["face"].recall == recall
+
+
 def test_a_gap_in_a_film_is_covered_by_its_track_and_exposes_nobody() -> None:
     notes = [{"image_id": frame, "bbox": [10, 10, 10, 10], "track_id": 1} for frame in range(3)]
     seen = found(FILM, box(0, (10, 10, 10, 10)), box(2, (10, 10, 10, 10)))

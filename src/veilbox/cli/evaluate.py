@@ -52,6 +52,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     _add_policy_options(parser)
     parser.add_argument(
+        "--overlap",
+        type=_overlap,
+        default=0.3,
+        metavar="SHARE",
+        help="intersection over union from which on a found box is a label's (default: 0.3; whole people often 0.5)",
+    )
+    parser.add_argument(
         "--plots",
         type=Path,
         metavar="PAGE",
@@ -89,7 +96,9 @@ def run(arguments: argparse.Namespace) -> int:
         # One bad source would leave labels unanswered: it ends the evaluation.
         job = Job(items=items, policy=policy, folder=False)
         with progress_for(quiet=arguments.quiet) as progress:
-            results[name] = evaluate(job, labels, store=ImageStore.default(), progress=progress)
+            results[name] = evaluate(
+                job, labels, store=ImageStore.default(), progress=progress, overlap=arguments.overlap
+            )
     if arguments.plots is not None:
         _write_plots(arguments.plots, _told(results))
     if arguments.json:
@@ -97,6 +106,13 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print_table(results)
     return 0
+
+
+def _overlap(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError("above 0, at most 1")
+    return share
 
 
 class _Spelled(argparse.ArgumentParser):

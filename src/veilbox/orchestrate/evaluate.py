@@ -24,7 +24,7 @@ from veilbox.evaluation.average_precision import average_precision
 from veilbox.evaluation.coverage import COVERED, share_hidden, share_needless
 from veilbox.evaluation.exposure import Exposure, exposure
 from veilbox.evaluation.labels import Label, Labels
-from veilbox.evaluation.matching import Band, Curve, Scored, bands, curve
+from veilbox.evaluation.matching import IOU, Band, Curve, Scored, bands, curve
 from veilbox.oci.image.store import ImageStore
 from veilbox.orchestrate.detect import Box, Found, Searched, detect
 from veilbox.orchestrate.progress import Progress
@@ -65,7 +65,7 @@ class ClassResult:
     Attributes:
         labels: How many there are, ignored ones left out.
         threshold: From which score on boxes count.
-        recall: At that threshold, at an overlap of 0.3.
+        recall: At that threshold, at the overlap that was asked for.
         precision: Likewise.
         recall_at_precision: The best recall of any threshold, by the precision that it keeps.
         average_precision: By the labels' area and by overlap, as pycocotools counts it.
@@ -140,8 +140,15 @@ class _Picture:
     needless: float
 
 
-def evaluate(job: Job, labels: Labels, *, store: ImageStore, progress: Progress) -> Evaluation:
+def evaluate(job: Job, labels: Labels, *, store: ImageStore, progress: Progress, overlap: float = IOU) -> Evaluation:
     """Search every item of a job in sealed containers and hold what is found against labels.
+
+    Args:
+        job: Items and the policy.
+        labels: Of the items.
+        store: Component images.
+        progress: Told of every step.
+        overlap: From which overlap on a found box is a label's.
 
     Raises:
         UsageError: No label is of a class that the policy hides, or no picture is labelled.
@@ -158,16 +165,17 @@ def evaluate(job: Job, labels: Labels, *, store: ImageStore, progress: Progress)
         )
     detection = dataclasses.replace(job.policy.detection, floor=FLOOR)
     asked = dataclasses.replace(job, policy=dataclasses.replace(job.policy, detection=detection))
-    return judged(detect(asked, store=store, progress=progress), labels, job.policy)
+    return judged(detect(asked, store=store, progress=progress), labels, job.policy, overlap=overlap)
 
 
-def judged(found: Found, labels: Labels, policy: Policy) -> Evaluation:
+def judged(found: Found, labels: Labels, policy: Policy, *, overlap: float = IOU) -> Evaluation:
     """Hold what was found against labels.
 
     Args:
         found: With boxes down to `FLOOR`.
         labels: Of the same sources.
         policy: What was asked for.
+        overlap: From which overlap on a found box is a label's.
     """
     boxes: dict[int, dict[int, list[Box]]] = defaultdict(lambda: defaultdict(list))
     for box in found.boxes:
@@ -190,7 +198,8 @@ def judged(found: Found, labels: Labels, policy: Policy) -> Evaluation:
         seconds=found.seconds,
         false_cover=float(np.mean([picture.needless for picture in pictures])),
         classes={
-            name: _result(pictures, name, found.thresholds[name], tuple(exposures.get(name, ()))) for name in classes
+            name: _result(pictures, name, found.thresholds[name], tuple(exposures.get(name, ())), overlap)
+            for name in classes
         },
         policy=policy,
     )
@@ -324,10 +333,14 @@ def _corners(box: Box) -> tuple[float, float, float, float]:
 
 
 def _result(
-    pictures: Sequence[_Picture], category: str, threshold: float, exposures: tuple[ExposureAt, ...]
+    pictures: Sequence[_Picture],
+    category: str,
+    threshold: float,
+    exposures: tuple[ExposureAt, ...],
+    overlap: float,
 ) -> ClassResult:
     judged_pictures = [(picture.labels, picture.found) for picture in pictures]
-    drawn: Curve = curve(judged_pictures, category)
+    drawn: Curve = curve(judged_pictures, category, iou=overlap)
     recall, precision = drawn.at(threshold)
     seen = [(p.name, label, share) for p in pictures for label, share in p.shares if label.category == category]
     shares = [share for _, _, share in seen]
@@ -343,7 +356,7 @@ def _result(
         coverage=float(np.mean(shares)) if shares else None,
         exposure=exposure(identities) if identities else None,
         curve=tuple(Point(score=score, recall=at[0], precision=at[1]) for score, at in _points(drawn)),
-        sizes=bands(judged_pictures, category, threshold=threshold),
+        sizes=bands(judged_pictures, category, threshold=threshold, iou=overlap),
         exposures=exposures,
     )
 
