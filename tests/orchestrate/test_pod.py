@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
-from stage import GATES_HELD, Clock, Stage, clock, look, pod_on
+from stage import GATES_HELD, Clock, Played, Stage, clock, look, pod_on
 
 from veilbox.core.control import Faulted, Finish, Finished, FromComponent, Heartbeat, Hello, ItemDone, Probed, Ready
 from veilbox.core.errors import (
@@ -261,6 +261,30 @@ class TestTheEnd:
         stage[WHO].say(fault("ProtocolError"))
         with pytest.raises(ProtocolError, match=WHO):
             pod.finish()
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_who_is_dismissed_ends_when_all_have_said_so(
+    stage: Stage, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, threads: bool
+) -> None:
+    """Also where components are threads, which have no process to look at."""
+    del clock
+    if threads:
+        monkeypatch.setattr(Played, "fileno", lambda _: -1)
+    leaving = ("ingest", WHO)
+    with pod_on(stage) as pod:
+        stage.enter()
+        pod.await_ready()
+        pod.dismiss(leaving)
+        stage["ingest"].say(Finished())
+        list(pod.poll())
+        assert not any(stage.played[name].ended for name in leaving)
+        stage[WHO].say(Finished())
+        list(pod.poll())
+        assert all(stage.played[name].ended for name in leaving)
+        stage["ingest"].die(137)
+        stage[WHO].control.close()
+        list(look(pod, stage, *leaving, times=10))
 
 
 class TestSignals:

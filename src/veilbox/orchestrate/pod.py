@@ -452,7 +452,7 @@ class Pod:
     def _forget(self, member: Member) -> None:
         """Look at it no more."""
         for fd in (member.launched.control.fileno(), member.launched.fileno()):
-            if fd in self._selector.get_map():
+            if fd >= 0 and fd in self._selector.get_map():
                 self._selector.unregister(fd)
 
 
