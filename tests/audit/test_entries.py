@@ -11,6 +11,7 @@ from veilbox.audit.entry import (
     AnyEntry,
     Decision,
     Deleted,
+    DeletionDue,
     Failed,
     Finding,
     ImagesAdmitted,
@@ -59,6 +60,7 @@ ENTRIES: list[AnyEntry] = [
     Notice(**NOW, code="source-encrypted", item=0),
     Deleted(**NOW, what="source", digest=DIGEST, item=0),
     Deleted(**NOW, what="key", digest=DIGEST, item=0, of="5f0b83b0"),
+    DeletionDue(**NOW, what="source", digest=DIGEST, item=0),
     JobEnded(**NOW, outcome="done", released=1, failed=0, report=DIGEST),
 ]
 

@@ -13,11 +13,29 @@ from stage import Stage, pod_on
 
 from veilbox.core.control import Append, Appended, Heartbeat
 from veilbox.core.errors import ComponentDied, Interrupted, SourceCorrupt
-from veilbox.core.policy import Policy
+from veilbox.core.policy import Policy, Retention, Verdict
 from veilbox.orchestrate import audit_trail
 from veilbox.orchestrate.audit_log import LogFolder
 from veilbox.orchestrate.audit_trail import AuditTrail
+from veilbox.orchestrate.report import Checked, Output
 from veilbox.orchestrate.source_digest import SourceDigest
+
+OUTPUT = Output(
+    source="in.mp4",
+    path="out.mp4",
+    digest=f"sha256:{'0f' * 32}",
+    bytes=7,
+    kind="film",
+    frames=2,
+    width=64,
+    height=48,
+    counts={"face": 1},
+    covered={"detected": 2},
+    lookahead=12,
+    audit_index=0,
+    source_fate="kept",
+    verification=Checked(verdict=Verdict.RELEASE, frames=2, regions=2, searched=1, side=80, findings=(), omitted=0),
+)
 
 
 @pytest.fixture
@@ -64,6 +82,36 @@ def test_a_log_that_does_not_answer_is_not_waited_for_long(trail: AuditTrail) ->
 def test_a_dead_log_hides_nothing(stage: Stage, trail: AuditTrail) -> None:
     stage["audit"].die(137)
     trail.fail(ComponentDied("gone", where="audit"), released=0)
+
+
+@pytest.mark.parametrize(
+    ("retention", "kinds"),
+    [
+        (Retention.KEEP, ["input", "release"]),
+        (Retention.DELETE, ["input", "release", "due"]),
+        (Retention.ENCRYPT, ["input", "release", "due"]),
+    ],
+)
+def test_a_release_says_that_its_source_is_about_to_go(
+    stage: Stage, tmp_path: Path, retention: Retention, kinds: list[str]
+) -> None:
+    """In one append with it, so that it is durable before the output has a name, and so before anything is deleted."""
+    source = tmp_path / "source"
+    source.write_bytes(b"footage")
+    with pod_on(stage) as pod, source.open("rb") as file:
+        stage.enter()
+        pod.await_ready()
+        policy = Policy(retention=retention)
+        AuditTrail(pod, LogFolder(root=tmp_path, names=bytes(32)), "1234abcd", policy).vouch(
+            0, OUTPUT, SourceDigest(file.fileno(), "source")
+        )
+        ((message, _),) = stage["audit"].hear()
+    assert isinstance(message, Append)
+    entries = [json.loads(entry) for entry in message.entries]
+    assert [entry["type"] for entry in entries] == kinds
+    assert {entry["digest"] for entry in entries if entry["type"] != "release"} == {
+        f"sha256:{hashlib.sha256(b'footage').hexdigest()}"
+    }
 
 
 class TestSourceDigest:

@@ -35,6 +35,9 @@ class Log:
     def deleted(self, what: str, digest: str, *, item: int | None = None, of: str | None = None) -> None:
         self.told.append(("deletion", what, digest, str(item), str(of)))
 
+    def due(self, what: str, digest: str, *, item: int | None = None, of: str | None = None) -> None:
+        self.told.append(("due", what, digest, str(item), str(of)))
+
     def notice(self, code: str, *, item: int | None = None) -> None:
         self.told.append(("notice", code, str(item)))
 
@@ -100,7 +103,8 @@ def test_an_encrypted_source_opens_until_it_is_purged(source: Path, log: Log, tm
     copy = sealed.rename(tmp_path / "moved.veilbox")
     sealed.write_bytes(b"somebody else's file")
     assert purged(tmp_path, log)[0].path == str(sealed)
-    assert log.told[2:] == [("deletion", "key", DIGEST, "3", "5f0b83b0"), ("durable",)]
+    key = ("key", DIGEST, "3", "5f0b83b0")
+    assert log.told[2:] == [("due", *key), ("durable",), ("deletion", *key), ("durable",)]
     assert sealed.read_bytes() == b"somebody else's file"
     with pytest.raises(SourceMissing, match="no key of this machine"):
         open_sealed(tmp_path / "store", copy, tmp_path / "again.mp4")
@@ -132,7 +136,8 @@ def test_a_purge_that_was_killed_is_finished_by_the_next(source: Path, log: Log,
 
     class Killed(Log):
         def flush(self) -> None:
-            raise KeyboardInterrupt
+            if self.told[-1][0] == "deletion":
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         purged(tmp_path, Killed())
@@ -140,6 +145,19 @@ def test_a_purge_that_was_killed_is_finished_by_the_next(source: Path, log: Log,
         open_sealed(tmp_path / "store", source.with_name("street.mp4.veilbox"), tmp_path / "out")
     assert len(purged(tmp_path, log)) == 1
     assert names(source.parent) == []
+
+
+def test_a_purge_destroys_nothing_before_it_is_on_record_that_it_will(source: Path, tmp_path: Path) -> None:
+    settle(source, Log(), Retention.ENCRYPT)
+
+    class Lost(Log):
+        def flush(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        purged(tmp_path, Lost())
+    open_sealed(tmp_path / "store", source.with_name("street.mp4.veilbox"), tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == FACE
 
 
 def test_a_purge_takes_the_quarantine_too(log: Log, tmp_path: Path) -> None:
@@ -155,11 +173,9 @@ def test_a_purge_takes_the_quarantine_too(log: Log, tmp_path: Path) -> None:
         ("quarantine", "aaaa0000", 0, DIGEST),
         ("quarantine", "aaaa0000", 2, DIGEST),
     ]
-    assert log.told == [
-        ("deletion", "quarantine", DIGEST, "0", "aaaa0000"),
-        ("deletion", "quarantine", DIGEST, "2", "aaaa0000"),
-        ("durable",),
-    ]
+    both = [("quarantine", DIGEST, item, "aaaa0000") for item in ("0", "2")]
+    due, done = ([(word, *one) for one in both] for word in ("due", "deletion"))
+    assert log.told == [*due, ("durable",), *done, ("durable",)]
     assert names(kept) == ["bbbb0000"]
     assert names(tmp_path / "store" / "keys") == ["bbbb0000-quarantine.key"]
 

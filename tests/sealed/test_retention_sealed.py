@@ -50,8 +50,8 @@ def test_an_encrypted_source_comes_back_until_it_is_purged(
 def _check_the_log(veilbox: RunVeilbox, document: dict[str, object], folder: Path) -> None:
     job, bundle, key = str(document["job"]), folder / "job.json", document["audit"]["key"]  # type: ignore[index]
     shown = [json.loads(line) for line in veilbox("audit", "show", "--job", job).stdout.splitlines()]
-    told = [one["type"] for one in shown if one["type"] in {"release", "deletion", "notice", "decision"}]
-    assert told == ["release", "deletion", "notice", "decision", "deletion"]
+    told = [one["type"] for one in shown if one["type"] in {"release", "due", "deletion", "notice", "decision"}]
+    assert told == ["release", "due", "deletion", "notice", "decision", "due", "deletion"]
     assert [one["what"] for one in shown if one["type"] == "deletion"] == ["source", "key"]
     assert veilbox("audit", "export", job, "-o", bundle, "--report", folder / "report.json").status == 0
     held = json.loads(bundle.read_text())

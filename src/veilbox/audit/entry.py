@@ -249,6 +249,22 @@ class Deleted(Entry, frozen=True, kw_only=True, tag="deletion"):
     of: Word | None = None
 
 
+class DeletionDue(Entry, frozen=True, kw_only=True, tag="due"):
+    """Material that will be deleted next; a `deletion` or a `notice` that it stayed follows, unless somebody is killed.
+
+    Attributes:
+        what: As in `Deleted`, here and below.
+        digest: Likewise.
+        item: Likewise.
+        of: Likewise.
+    """
+
+    what: Word
+    digest: DigestText
+    item: Count | None = None
+    of: Word | None = None
+
+
 class JobEnded(Entry, frozen=True, kw_only=True, tag="end"):
     """The job's last entry.
 
@@ -282,6 +298,7 @@ AnyEntry = (
     | Failed
     | Notice
     | Deleted
+    | DeletionDue
     | JobEnded
 )
 

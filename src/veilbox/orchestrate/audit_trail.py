@@ -23,6 +23,7 @@ from veilbox.audit.entry import (
     AnyEntry,
     Decision,
     Deleted,
+    DeletionDue,
     Failed,
     Finding,
     ImagesAdmitted,
@@ -162,6 +163,11 @@ class AuditTrail:
         """Have a deletion logged with the next entries: it has happened, and nothing may wait for the log now."""
         self._unsaid.append(Deleted(job=self._job_id, time=moment(), what=what, digest=digest, item=item, of=of))
 
+    def due(self, what: str, digest: str, *, item: int | None = None, of: str | None = None) -> None:
+        """Have it logged with the next entries that something will be deleted once they are durable."""
+        entry = DeletionDue(job=self._job_id, time=moment(), what=what, digest=digest, item=item, of=of)
+        self._unsaid.append(entry)
+
     def notice(self, code: str, *, item: int | None = None) -> None:
         """Likewise something that must be on record."""
         self._unsaid.append(Notice(job=self._job_id, time=moment(), code=code, item=item))
@@ -217,7 +223,10 @@ class AuditTrail:
                 raise ProtocolError("does not append", where=AUDIT)
 
     def vouch(self, item: int, output: Output, source: SourceDigest) -> None:
-        """Send the entries of an input and its output; `answered` takes note that they are durable."""
+        """Send the entries of an input and its output; `answered` takes note that they are durable.
+
+        Where sources go, the entry says so: nobody deletes one before it is on record that it was about to go.
+        """
         digest = source.result()
         now = {"job": self._job_id, "time": moment()}
         entries: list[AnyEntry] = [
@@ -245,6 +254,8 @@ class AuditTrail:
                 path=self._named(output.path),
             ),
         ]
+        if self._policy.retention is not Retention.KEEP:
+            entries.append(DeletionDue(**now, what="source", digest=digest, item=item))
         self._outstanding += 1
         self._pod.send(AUDIT, Append(entries=_texts(entries)))
 

@@ -1,7 +1,8 @@
 """Age -> nothing: destroy what was kept long enough, beginning with its key.
 
-The key goes first: from then on nobody opens what it sealed, whatever happens next. Then the log is told, and only then
-the files are cleared away, so that a purge that was killed is finished by the next one.
+First the log is told what will go. Then the key goes: from then on nobody opens what it sealed, whatever happens next.
+Then the log is told that it is gone, and only then the files are cleared away, so that a purge that was killed is
+finished by the next one.
 """
 
 from __future__ import annotations
@@ -108,6 +109,11 @@ def purge(
     found, kept = sources.older_than(before_s), quarantine.older_than(before_s)
     if (found or kept) and not dry_run:
         with session() as trail:
+            for sealed in found:
+                trail.due("key", sealed.digest, item=sealed.item, of=sealed.job)
+            for output in kept:
+                trail.due("quarantine", output.digest, item=output.item, of=output.job)
+            trail.flush()
             for sealed in found:
                 sources.destroy_key(sealed)
                 trail.deleted("key", sealed.digest, item=sealed.item, of=sealed.job)
