@@ -165,6 +165,24 @@ def test_a_model_without_an_image_of_its_name(veilbox: RunVeilbox, bench: Workbe
     }
 
 
+def test_a_model_of_cocos_classes_looks_for_people_in_place_of_the_built_in_one(
+    veilbox: RunVeilbox, store: Path, photo: Path, tmp_path: Path
+) -> None:
+    del store
+    files = MODELS / "objects"
+    added = veilbox("model", "add", files / "model.onnx", "--card", files / "card.json", "--name", "coco", "--json")
+    assert added.status == 0, added.stderr
+    asked = ("--hide", "person", "--hide", "dog", "--hide", "face", "--model", "coco")
+    ran = veilbox("anonymize", photo, "-o", tmp_path / "out.jpg", *asked, "--json")
+    assert ran.status == 0, ran.stderr
+    assert {name for name in ran.json["components"] if name.startswith("detect-")} == {
+        "detect-coco",
+        "detect-centerface",
+    }
+    assert ran.json["components"]["detect-coco"]["model_digest"] == added.json[0]["digest"]
+    assert set(ran.json["counts"]) == {"person", "face"}
+
+
 def told_of_components(report: dict[str, Any]) -> dict[str, Any]:
     """What a report says of its components but for what is measured anew in every run."""
     kept = ("image_digest", "model_digest", "model_admission")
