@@ -153,6 +153,8 @@ _WORK = {
     "detect": _BASE + _NUMPY + _DETECT,
     "anonymize": _BASE + _RING + _NUMPY,
     "export": _BASE + _NUMPY + _PICTURES + _ENCODE + _FILMS,
+    "verify": _BASE + _RING + _NUMPY + "import av\n" + _DECODE + _PICTURES,
+    "second": _BASE + _NUMPY + _DETECT,
     "audit": _BASE + _AUDIT,
 }
 

@@ -35,13 +35,17 @@ if bundle is not None and bundle.name == {victim!r}:
     file.write_text(json.dumps(config))
 sys.exit(subprocess.run([{real!r}, *arguments]).returncode)
 """
+_MAP_WHATEVER = (
+    "limits = config['process']['rlimits']; "
+    "limits[:] = [one for one in limits if one['type'] not in ('RLIMIT_DATA', 'RLIMIT_AS')]"
+)
 # Without a bound the gate's `found` has the words.
 THEFTS = {
     "memory of the group": ("del config['linux']['resources']['memory']", "limits-bite", "looser than planned: memory"),
     "processes of the group": ("del config['linux']['resources']['pids']", "limits-bite", "1024 threads"),
     "share of the processors": ("del config['linux']['resources']['cpu']", "limits-bite", "looser than planned: cpu"),
     "memory that is mapped": (
-        "config['process']['rlimits'] = [x for x in config['process']['rlimits'] if x['type'] != 'RLIMIT_DATA']",
+        _MAP_WHATEVER,
         "limits-bite",
         "map allowed",
     ),

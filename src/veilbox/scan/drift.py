@@ -42,6 +42,7 @@ _RLIMITS: Mapping[str, str] = {
     "RLIMIT_NPROC": "Max processes",
     "RLIMIT_FSIZE": "Max file size",
     "RLIMIT_DATA": "Max data size",
+    "RLIMIT_AS": "Max address space",
 }
 _UNLIMITED = 1 << 63
 _SECOND_US = 1_000_000

@@ -39,6 +39,13 @@ _OPEN_FILES = 1024
 # What glibc reserves for the stack of a thread, by RLIMIT_STACK; nearly all of it is never touched.
 _STACK_BYTES = 8 << 20
 
+# What glibc reserves for a thread's own heap, and aligns it by: two heaps' worth. Source: glibc 2.36, malloc/arena.c,
+# HEAP_MAX_SIZE on 64 bits.
+_ARENA_BYTES = 128 << 20
+# For libraries, models and rings, which are mapped and are not the component's own memory. gVisor bounds the whole of
+# what is mapped and not the data in it.
+_MAPPED_BYTES = 8 << 30
+
 # The runtime sets RLIMIT_NPROC before it becomes the component's user, and then the limit counts every process and
 # thread of the person who runs veilbox: with less room, fork fails before the container exists.
 _NPROC_OF_OTHERS = 1024
@@ -118,6 +125,7 @@ def process_limits(
         "RLIMIT_MEMLOCK": 0,
         "RLIMIT_STACK": _STACK_BYTES,
         "RLIMIT_DATA": limits.memory_bytes + limits.pids * _STACK_BYTES,
+        "RLIMIT_AS": limits.memory_bytes + limits.pids * (_STACK_BYTES + _ARENA_BYTES) + _MAPPED_BYTES,
     }
     if limits.file_bytes is not None:
         wanted["RLIMIT_FSIZE"] = limits.file_bytes
