@@ -78,8 +78,8 @@ SIDES: Mapping[Recall, Sides] = MappingProxyType(
 )
 
 
-# At high, what is seen weakly in so many frames is hidden. On the rendered film set that hides 1.4 % more of the
-# picture without need; at 3 sightings it would be 2 % (2026-11).
+# At high, what is seen weakly in so many frames is hidden. On the rendered film set that hides 0.3 % more of the
+# picture without need (2026-11).
 _BELIEVED = 5
 
 
