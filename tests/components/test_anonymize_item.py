@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from veilbox.components.anonymize import Item, bounded
+from veilbox.components.gather import Gathered
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ProtocolError
-from veilbox.core.policy import Detection, Keep, Policy, Tracking
+from veilbox.core.policy import Detection, Keep, Policy, Recall, Tracking
 from veilbox.core.regions import Regions
+from veilbox.core.seen import Seen
 from veilbox.core.stream import AnalysisView, AudioInfo, Kind, StreamInfo
 from veilbox.core.zones import Zone
 from veilbox.transport.consumer import FrameView
@@ -25,10 +27,13 @@ AUDIO = AudioInfo(
 INFO = StreamInfo(kind=Kind.FILM, width=64, height=48, pixel_format="yuv420p", audio=AUDIO)
 
 
+RING_BYTES = 1 << 20
+
+
 def _item(policy: Policy, zones: Sequence[Zone] = ()) -> Item:
     view = AnalysisView.fit(INFO, long_side=64, stride=32)
     start = Start(item=0, info=encode_info(INFO, view), ring_generation=1, slots=16, slot_bytes=INFO.layout.nbytes)
-    return Item(start, policy, thresholds={0: 0.2}, zones=zones)
+    return Item(start, policy, thresholds={0: 0.2}, ring_bytes=RING_BYTES, zones=zones)
 
 
 def _frame(sequence: int, *, analysed: bool) -> FrameView:
@@ -123,3 +128,36 @@ def _shows(light: int) -> FrameView:
 def test_another_picture_begins_another_scene() -> None:
     item = _item(Policy())
     assert [item.begins_scene(_shows(light)) for light in (200, 220, 10, 20)] == [False, False, True, False]
+
+
+def _told(item: Item, *seen: Seen) -> None:
+    for sequence, how in enumerate(seen):
+        item.receive(_frame(sequence, analysed=True))
+        item.know(sequence, Gathered(Detections.empty(), how), cut=False)
+
+
+def test_detectors_may_leave_out_frames_between_whole_looks() -> None:
+    item = _item(Policy(detection=Detection(recall=Recall.BALANCED)))
+    _told(item, Seen.WHOLE, *[Seen.NOT] * 4, Seen.PARTS, Seen.WHOLE)
+    assert item.seen == {Seen.WHOLE: 2, Seen.PARTS: 1, Seen.NOT: 4}
+
+
+@pytest.mark.parametrize(
+    ("detection", "seen"),
+    [
+        (Detection(), [Seen.NOT]),
+        (Detection(), [Seen.PARTS]),
+        (Detection(), [Seen.WHOLE, *[Seen.NOT] * 6]),
+        (Detection(), [Seen.WHOLE, *[Seen.NOT] * 5, Seen.PARTS]),
+        (Detection(recall=Recall.HIGH), [Seen.WHOLE, Seen.NOT]),
+        (Detection(stride=1), [Seen.WHOLE, Seen.PARTS]),
+    ],
+)
+def test_a_detector_that_does_not_look_where_the_policy_has_it_look_ends_the_job(
+    detection: Detection, seen: list[Seen]
+) -> None:
+    item = _item(Policy(detection=detection))
+    _told(item, *seen[:-1])
+    item.receive(_frame(len(seen) - 1, analysed=True))
+    with pytest.raises(ProtocolError, match="a frame escapes detection"):
+        item.know(len(seen) - 1, Gathered(Detections.empty(), seen[-1]), cut=False)

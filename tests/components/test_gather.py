@@ -11,6 +11,7 @@ from veilbox.components.gather import BoxGatherer
 from veilbox.components.introduction import Introduction, encode_introduction
 from veilbox.core.detections import MAX_DETECTIONS, Detections
 from veilbox.core.errors import ProtocolError
+from veilbox.core.seen import Seen
 from veilbox.transport import channel as edge_channel
 from veilbox.transport.channel import Channel
 from veilbox.transport.messages import Boxes, Message, Start
@@ -64,12 +65,12 @@ def waiter() -> Waiter:
     return Never()
 
 
-def found(sequence: int, *rows: tuple[float, int]) -> Boxes:
+def found(sequence: int, *rows: tuple[float, int], seen: Seen = Seen.WHOLE) -> Boxes:
     """Boxes of the given scores and classes."""
     boxes = np.array([[10 * place, 0, 10 * place + 8, 8] for place in range(len(rows))], np.float32).reshape(-1, 4)
     scores = np.array([score for score, _ in rows], np.float32)
     classes = np.array([kind for _, kind in rows], np.int32)
-    return Boxes(sequence=sequence, payload=Detections(boxes, scores, classes).pack())
+    return Boxes(sequence=sequence, payload=Detections(boxes, scores, classes).pack(), seen=seen)
 
 
 def test_every_class_counts_from_its_own_detectors_score_on(two: Detecting) -> None:
@@ -84,8 +85,8 @@ def test_a_frame_waits_for_both_and_does_not_depend_on_who_is_first(two: Detecti
     two.say(order[1], said[order[1]])
     taken = two.gatherer.take(0)
     assert taken is not None
-    assert taken.classes.tolist() == [0, 1001, 1000]
-    assert [two.gatherer.label(kind) for kind in taken.classes.tolist()] == ["face", "badge", "plate"]
+    assert taken.found.classes.tolist() == [0, 1001, 1000]
+    assert [two.gatherer.label(kind) for kind in taken.found.classes.tolist()] == ["face", "badge", "plate"]
 
 
 def test_of_more_than_a_picture_can_hold_the_best_stay(two: Detecting) -> None:
@@ -93,9 +94,9 @@ def test_of_more_than_a_picture_can_hold_the_best_stay(two: Detecting) -> None:
     two.say(PLATES, found(0, (0.9, 0), (0.1, 0)))
     taken = two.gatherer.take(0)
     assert taken is not None
-    assert len(taken) == MAX_DETECTIONS
-    assert taken.classes.tolist().count(1000) == 1
-    assert taken.scores.min() == np.float32(0.5)
+    assert len(taken.found) == MAX_DETECTIONS
+    assert taken.found.classes.tolist().count(1000) == 1
+    assert taken.found.scores.min() == np.float32(0.5)
 
 
 def test_a_class_that_a_detector_does_not_have_is_its_fault(two: Detecting) -> None:
@@ -107,3 +108,28 @@ def test_nobody_answers_twice(two: Detecting) -> None:
     two.say(PLATES, found(0))
     with pytest.raises(ProtocolError, match="out of order"):
         two.say(PLATES, found(0))
+
+
+@pytest.mark.parametrize(
+    ("faces", "plates", "both"),
+    [
+        (Seen.WHOLE, Seen.WHOLE, Seen.WHOLE),
+        (Seen.NOT, Seen.NOT, Seen.NOT),
+        (Seen.WHOLE, Seen.NOT, Seen.PARTS),
+        (Seen.WHOLE, Seen.PARTS, Seen.PARTS),
+        (Seen.PARTS, Seen.NOT, Seen.PARTS),
+    ],
+)
+def test_a_frame_is_whole_only_if_every_detector_looked_at_the_whole(
+    two: Detecting, faces: Seen, plates: Seen, both: Seen
+) -> None:
+    two.say(FACES, found(0, seen=faces))
+    two.say(PLATES, found(0, seen=plates))
+    taken = two.gatherer.take(0)
+    assert taken is not None
+    assert taken.seen is both
+
+
+def test_nothing_is_found_where_nobody_looked(two: Detecting) -> None:
+    with pytest.raises(ProtocolError, match="where it did not look"):
+        two.say(FACES, found(0, (0.9, 0), seen=Seen.NOT))

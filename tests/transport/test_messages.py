@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veilbox.core.errors import ProtocolError
+from veilbox.core.seen import Seen
 from veilbox.transport.messages import (
     ANALYSED,
     MAX_INFO_BYTES,
@@ -36,7 +37,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Start, u32, payloads, u32, st.integers(1, MAX_SLOTS), st.integers(1, MAX_SLOT_BYTES)),
     st.builds(Start, u32, payloads, u32),
     st.builds(Frame, u63, u32, u32, i64, u63, u63, st.sampled_from([0, ANALYSED])),
-    st.builds(Boxes, u63, payloads),
+    st.builds(Boxes, u63, payloads, st.sampled_from(Seen)),
     st.builds(Packet, i64, i64, u63, u32, payloads),
     st.builds(End, u32, u63, st.booleans()),
     st.builds(Credit, u32, u32),
@@ -83,25 +84,26 @@ def test_noise_is_a_message_or_a_protocol_error(noise: bytes, kind: int) -> None
 _FRAME = "<BBqIIqqqI"
 BAD_PACKETS = {
     "empty": (b"", "2 bytes"),
-    "no kind": (b"\x01", "2 bytes"),
-    "version 0": (b"\x00\x06" + bytes(8), "expected 1, got 0"),
-    "version 2": (b"\x02\x06" + bytes(8), "expected 1, got 2"),
-    "kind 0": (b"\x01\x00", "expected 1 to 6, got 0"),
-    "kind 7": (b"\x01\x07", "expected 1 to 6, got 7"),
-    "credit cut": (b"\x01\x06" + bytes(7), "expected 10 bytes, got 9 bytes"),
-    "credit with a tail": (b"\x01\x06" + bytes(9), "expected 10 bytes, got 11 bytes"),
-    "end neither aborted nor not": (struct.pack("<BBIQB", 1, 5, 0, 0, 2), "expected 0 to 1, got 2"),
-    "frame with a negative sequence": (struct.pack(_FRAME, 1, 2, -1, 0, 0, 0, 0, 0, 0), "-1"),
-    "frame with a negative duration": (struct.pack(_FRAME, 1, 2, 0, 0, 0, 0, -5, 0, 0), "-5"),
-    "frame with unknown flags": (struct.pack(_FRAME, 1, 2, 0, 0, 0, 0, 0, 0, 6), "got 0x6"),
-    "boxes with a negative sequence": (struct.pack("<BBq", 1, 3, -9), "-9"),
-    "packet with a negative duration": (struct.pack("<BBqqqI", 1, 4, 0, 0, -7, 0), "-7"),
-    "start with too many slots": (struct.pack("<BBIIIQ", 1, 1, 0, 1, MAX_SLOTS + 1, 1), "got 1025"),
-    "start with too large slots": (struct.pack("<BBIIIQ", 1, 1, 0, 1, 1, MAX_SLOT_BYTES + 1), "slot_bytes"),
-    "start with slots of nothing": (struct.pack("<BBIIIQ", 1, 1, 0, 1, 4, 0), "4 and 0"),
-    "start with bytes without slots": (struct.pack("<BBIIIQ", 1, 1, 0, 1, 0, 4), "0 and 4"),
-    "start with too long info": (struct.pack("<BBIIIQ", 1, 1, 0, 1, 1, 1) + bytes(MAX_INFO_BYTES + 1), "65536"),
-    "boxes too long": (struct.pack("<BBq", 1, 3, 0) + bytes(MAX_PAYLOAD_BYTES + 1), "524288"),
+    "no kind": (b"\x02", "2 bytes"),
+    "version 0": (b"\x00\x06" + bytes(8), "expected 2, got 0"),
+    "version 1": (b"\x01\x06" + bytes(8), "expected 2, got 1"),
+    "kind 0": (b"\x02\x00", "expected 1 to 6, got 0"),
+    "kind 7": (b"\x02\x07", "expected 1 to 6, got 7"),
+    "credit cut": (b"\x02\x06" + bytes(7), "expected 10 bytes, got 9 bytes"),
+    "credit with a tail": (b"\x02\x06" + bytes(9), "expected 10 bytes, got 11 bytes"),
+    "end neither aborted nor not": (struct.pack("<BBIQB", 2, 5, 0, 0, 2), "expected 0 to 1, got 2"),
+    "frame with a negative sequence": (struct.pack(_FRAME, 2, 2, -1, 0, 0, 0, 0, 0, 0), "-1"),
+    "frame with a negative duration": (struct.pack(_FRAME, 2, 2, 0, 0, 0, 0, -5, 0, 0), "-5"),
+    "frame with unknown flags": (struct.pack(_FRAME, 2, 2, 0, 0, 0, 0, 0, 0, 6), "got 0x6"),
+    "boxes with a negative sequence": (struct.pack("<BBqB", 2, 3, -9, 0), "-9"),
+    "boxes seen more than whole": (struct.pack("<BBqB", 2, 3, 0, 3), "expected 0 to 2, got 3"),
+    "packet with a negative duration": (struct.pack("<BBqqqI", 2, 4, 0, 0, -7, 0), "-7"),
+    "start with too many slots": (struct.pack("<BBIIIQ", 2, 1, 0, 1, MAX_SLOTS + 1, 1), "got 1025"),
+    "start with too large slots": (struct.pack("<BBIIIQ", 2, 1, 0, 1, 1, MAX_SLOT_BYTES + 1), "slot_bytes"),
+    "start with slots of nothing": (struct.pack("<BBIIIQ", 2, 1, 0, 1, 4, 0), "4 and 0"),
+    "start with bytes without slots": (struct.pack("<BBIIIQ", 2, 1, 0, 1, 0, 4), "0 and 4"),
+    "start with too long info": (struct.pack("<BBIIIQ", 2, 1, 0, 1, 1, 1) + bytes(MAX_INFO_BYTES + 1), "65536"),
+    "boxes too long": (struct.pack("<BBqB", 2, 3, 0, 2) + bytes(MAX_PAYLOAD_BYTES + 1), "524288"),
 }
 
 

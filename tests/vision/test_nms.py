@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from veilbox.vision.detect.candidates import Candidates
-from veilbox.vision.detect.nms import overlap, suppress
+from veilbox.vision.detect.nms import overlap, overlaps, suppress
 
 Row = tuple[float, float, float, float, float, int]
 
@@ -92,3 +92,10 @@ def test_best_first_and_again_changes_nothing(rows: list[Row], iou: float) -> No
 @given(rows=ROWS, limit=st.integers(0, 5))
 def test_a_limit_keeps_the_best(rows: list[Row], limit: int) -> None:
     assert kept(rows, 0.3, limit) == kept(rows, 0.3)[:limit]
+
+
+@given(ROWS, ROWS)
+def test_overlaps_are_those_of_every_pair(rows: list[Row], others: list[Row]) -> None:
+    boxes, rest = (np.array([row[:4] for row in some], np.float32).reshape(-1, 4) for some in (rows, others))
+    expected = np.array([overlap(box, rest) for box in boxes], np.float32).reshape(len(boxes), len(rest))
+    assert np.array_equal(overlaps(boxes, rest), expected)

@@ -169,6 +169,34 @@ def test_a_face_that_appears_between_two_looks_is_covered_back_to_the_last_look(
     assert [len(regions) for regions in shown] == [0, 1, 1, 1, 1]
 
 
+def _parts(frames: dict[int, tuple[Detections, bool]], length: int, tracking: Tracking) -> list[list[int]]:
+    """Origins in each frame of a film in which only some frames were looked at, whole or in parts."""
+    tracker = Tracker(tracking, width=WIDTH, height=HEIGHT, thresholds={0: THRESHOLD})
+    for number in range(length):
+        found, whole = frames.get(number, (None, False))
+        tracker.push(number, found, whole=whole)
+    return [sorted(regions.origins.tolist()) for _, regions in tracker.flush()]
+
+
+def test_what_parts_of_a_frame_show_counts_and_what_they_do_not_show_says_nothing() -> None:
+    box: Box = (10, 10, 50, 50)
+    tracking = Tracking(lookahead=12, bridge=0, extend=0)
+    # Looked at whole at 0 and 6, where it was not; found at 3, and not at 4, where only parts were looked at.
+    frames = {0: (Detections.empty(), True), 3: (face(box), False), 4: (Detections.empty(), False)}
+    origins = _parts(frames | {6: (Detections.empty(), True)}, 8, tracking)
+    extended, detected = [int(Origin.EXTENDED)], [int(Origin.DETECTED)]
+    assert origins == [[], extended, extended, detected, extended, extended, [], []]
+
+
+def test_a_track_that_parts_leave_out_has_no_gap() -> None:
+    box: Box = (10, 10, 50, 50)
+    tracker = Tracker(Tracking(), width=WIDTH, height=HEIGHT, thresholds={0: THRESHOLD})
+    for number in range(7):
+        tracker.push(number, face(box) if number in (0, 6) else Detections.empty(), whole=number in (0, 6))
+    list(tracker.flush())
+    assert tracker.exposure(str).gaps == 0
+
+
 @pytest.mark.parametrize(
     ("lookahead", "expected"),
     [(0, range(10, 17)), (2, range(8, 17)), (12, range(4, 17))],

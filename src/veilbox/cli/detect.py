@@ -51,13 +51,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run(arguments: argparse.Namespace) -> int:
     """Parse into a job, run it, print its boxes."""
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
-    from veilbox.orchestrate.detect import detect  # noqa: PLC0415
+    from veilbox.orchestrate.detect import detect_every  # noqa: PLC0415
     from veilbox.orchestrate.inputs import items_for  # noqa: PLC0415
 
     items, _, folder = items_for(arguments.inputs, None)
     job = Job(items=items, policy=policy_from(arguments), folder=folder)
     with progress_for(quiet=arguments.quiet) as progress:
-        found = detect(job, store=ImageStore.default(), progress=progress)
+        found = detect_every(job, store=ImageStore.default(), progress=progress)
     sys.stdout.write(json.dumps(coco_results(found)) + "\n")
     for failure in found.failures:
         sys.stderr.write(f"veilbox: {failure.message}\n")

@@ -77,7 +77,7 @@ def _add_policy_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--lookahead", type=int, metavar="FRAMES", help="frames to wait for what follows (default: 12)")
     group.add_argument("--low-latency", action="store_const", const=True, help="no frame waits; margins are larger")
     group.add_argument(
-        "--stride", type=int, metavar="FRAMES", help="frames from one detection to the next (default: 1)"
+        "--stride", type=int, metavar="FRAMES", help="frames from one detection to the next (default: where needed)"
     )
 
 

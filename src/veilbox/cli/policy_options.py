@@ -113,7 +113,10 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
         help="no frame waits for what follows: larger margins make up for it, gaps before a first detection stay open",
     )
     group.add_argument(
-        "--stride", type=int, metavar="FRAMES", help="frames from one detection to the next (default: 1)"
+        "--stride",
+        type=int,
+        metavar="FRAMES",
+        help="frames from one detection to the next; 1 looks at every frame (default: looks where needed)",
     )
     group.add_argument(
         "--zone",

@@ -41,10 +41,12 @@ def _figures(report: Report) -> str:
     frames = sum(output.frames for output in report.outputs)
     counts = ", ".join(f"{count} {name} tracks" for name, count in report.counts.items()) or "nothing found"
     covered = ", ".join(f"{count} {name}" for name, count in report.covered.items())
+    seen = {name: sum(output.seen.get(name, 0) for output in report.outputs) for name in ("whole", "parts", "not")}
     latency = metrics.latency_ms
     return "\n".join(
         (
             f"frames    {frames} in {len(report.outputs)} files, {metrics.fps:.1f} fps, {metrics.wall_s:.2f} s in all",
+            f"searched  {seen['whole']} frames whole, {seen['parts']} in parts, {seen['not']} known from both sides",
             f"hidden    {counts} (boxes: {covered})",
             f"verified  {_verified(report)}",
             f"latency   p50 {latency.p50:.0f} ms, p95 {latency.p95:.0f} ms, p99 {latency.p99:.0f} ms, decode to encode",

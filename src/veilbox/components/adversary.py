@@ -150,9 +150,10 @@ class _Adversary:
         """Keep what is left of a frame's face; False while its boxes are not in."""
         best: Box | None = None
         if frame.frame.flags & ANALYSED:
-            found = self._boxes.take(frame.frame.sequence)
-            if found is None:
+            known = self._boxes.take(frame.frame.sequence)
+            if known is None:
                 return False
+            found = known.found
             least = np.array([self._thresholds[kind] for kind in found.classes.tolist()], np.float32)
             best = _largest(found.in_frame(item.view).boxes[found.scores >= least])
         if item.number not in self._pictures:  # of a film the first frame

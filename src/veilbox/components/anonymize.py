@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilbox.components.edges import Edges
-from veilbox.components.gather import BoxGatherer
+from veilbox.components.gather import BoxGatherer, Gathered
+from veilbox.components.pace import FREE_SLOTS, pace_of
 from veilbox.components.session import Session
 from veilbox.core.control import Configure, ItemDone, OpenItem, Ready
 from veilbox.core.detections import Detections
@@ -23,6 +24,7 @@ from veilbox.core.errors import ProtocolError
 from veilbox.core.frame import FrameLayout
 from veilbox.core.policy import Keep, Policy, Tracking
 from veilbox.core.regions import Origin, Regions
+from veilbox.core.seen import Seen
 from veilbox.core.stream import AnalysisView, Kind, StreamInfo
 from veilbox.core.zones import Zone
 from veilbox.transport.consumer import FrameView, RingConsumer
@@ -35,8 +37,6 @@ from veilbox.vision.track import Cuts, Tracker
 
 # One clean frame being encoded, one waiting, one being written.
 _CLEAN_SLOTS = 3
-# Slots that must stay free for ingest while others wait for their look-ahead, or the pod would stand still.
-_FREE_SLOTS = 2
 _FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 
 
@@ -63,7 +63,13 @@ class Item:
     """One item on its way: frames that wait, and what was covered."""
 
     def __init__(
-        self, start: Start, policy: Policy, thresholds: Mapping[int, float], zones: Sequence[Zone] = ()
+        self,
+        start: Start,
+        policy: Policy,
+        thresholds: Mapping[int, float],
+        *,
+        ring_bytes: int,
+        zones: Sequence[Zone] = (),
     ) -> None:
         self.number = start.item
         self.policy = policy
@@ -77,6 +83,7 @@ class Item:
         self.kept = 0
         self._thresholds = thresholds
         self.tracking = bounded(policy.tracking, start.slots)
+        self.stride = pace_of(policy, self.info, ring_bytes).stride
         self.tracker = Tracker(
             self.tracking,
             width=self.info.width,
@@ -89,9 +96,11 @@ class Item:
         self.unpushed: OrderedDict[int, FrameView] = OrderedDict()
         self.held: dict[int, FrameView] = {}
         self.covered = dict.fromkeys(Origin, 0)
+        self.seen = dict.fromkeys(Seen, 0)
         self.scratch: NDArray[np.uint8] = np.empty(self.layout.nbytes, np.uint8)
         self.frames = 0
         self.received = 0
+        self.pushed = 0
         self.ended: End | None = None
 
     @property
@@ -107,11 +116,10 @@ class Item:
         Raises:
             ProtocolError: The frame says otherwise.
         """
-        expected = self.received % self.policy.detection.stride == 0
+        every = self.policy.detection.sent_every
+        expected = self.received % every == 0
         if bool(frame.frame.flags & ANALYSED) is not expected:
-            raise ProtocolError(
-                "a frame escapes detection", where="raw", expected=f"one frame of {self.policy.detection.stride} seen"
-            )
+            raise ProtocolError("a frame escapes detection", where="raw", expected=f"one frame of {every} seen")
         self.received += 1
         self.unpushed[frame.frame.sequence] = frame
 
@@ -144,6 +152,29 @@ class Item:
         """Whether a frame shows another scene than the last one asked about; ask once about each, in order."""
         return self._cuts.begins(planes_of(frame.buffer, self.layout)[0])
 
+    def know(self, sequence: int, known: Gathered | None, *, cut: bool) -> None:
+        """Hand the first frame that waits for it what detectors say of it, None if they did not get it.
+
+        Args:
+            sequence: The frame's.
+            known: What they say.
+            cut: Whether the frame begins another scene.
+
+        Raises:
+            ProtocolError: A detector did not look at the whole of a frame at which the policy has it do so.
+        """
+        seen = Seen.NOT if known is None else known.seen
+        due = known is not None and self.pushed % self.stride == 0
+        if due and seen is not Seen.WHOLE:
+            raise ProtocolError(
+                "a frame escapes detection", where="boxes", expected=f"one frame of {self.stride} seen whole"
+            )
+        self.pushed += 1
+        self.seen[seen] += 1
+        found = None if known is None or seen is Seen.NOT else self.hidden_of(known.found)
+        self.tracker.push(sequence, found, whole=seen is Seen.WHOLE, cut=cut)
+        self.held[sequence] = self.unpushed.pop(sequence)
+
     @property
     def full_range(self) -> bool:
         """Whether black is 0 rather than 16."""
@@ -162,7 +193,7 @@ _GREYS = frozenset({"gray16le", "ya8"})
 
 def bounded(tracking: Tracking, slots: int) -> Tracking:
     """The policy's tracking with its look-ahead cut to what a ring of `slots` slots can hold."""
-    return dataclasses.replace(tracking, lookahead=max(0, min(tracking.waiting, slots - _FREE_SLOTS)))
+    return dataclasses.replace(tracking, lookahead=max(0, min(tracking.waiting, slots - FREE_SLOTS)))
 
 
 class _Anonymize:
@@ -171,6 +202,7 @@ class _Anonymize:
     def __init__(self, session: Session, configure: Configure, edges: Edges) -> None:
         self._session = session
         self._policy = configure.policy
+        self._ring_bytes = configure.ring_bytes
         self._raw: RingConsumer = edges.ring_consumer("raw")
         clean = edges.ring_producer("clean")
         if clean is None:
@@ -215,7 +247,8 @@ class _Anonymize:
         return True
 
     def _start(self, start: Start) -> None:
-        item = Item(start, self._policy, self._boxes.thresholds(self._session), self._zones_of(start.item))
+        thresholds, zones = self._boxes.thresholds(self._session), self._zones_of(start.item)
+        item = Item(start, self._policy, thresholds, ring_bytes=self._ring_bytes, zones=zones)
         self._session.item, self._session.frames = start.item, 0
         self._clean.start(start.item, item.announced, item.layout.nbytes, wanted_slots=_CLEAN_SLOTS)
         if self._hidden is not None:
@@ -266,14 +299,12 @@ class _Anonymize:
 
     def _push_first(self, item: Item) -> bool:
         sequence, frame = next(iter(item.unpushed.items()))
-        boxes: Detections | None = None
+        known = None
         if frame.frame.flags & ANALYSED:
-            found = self._boxes.take(sequence)
-            if found is None:
+            known = self._boxes.take(sequence)
+            if known is None:
                 return False
-            boxes = item.hidden_of(found)
-        item.tracker.push(sequence, boxes, cut=item.begins_scene(frame))
-        item.held[sequence] = item.unpushed.pop(sequence)
+        item.know(sequence, known, cut=item.begins_scene(frame))
         return True
 
     def _emit(self, item: Item, sequence: int, regions: Regions) -> None:
@@ -306,6 +337,7 @@ class _Anonymize:
                 frames=item.frames,
                 counts={self._boxes.label(index): count for index, count in item.tracker.tracks.items()},
                 covered={origin.name.lower(): count for origin, count in item.covered.items()},
+                seen={seen.name.lower(): count for seen, count in item.seen.items()},
                 lookahead=item.tracking.lookahead,
                 exposure=item.tracker.exposure(self._boxes.label),
                 kept=item.kept,

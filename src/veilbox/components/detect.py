@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,18 @@ from numpy.typing import NDArray
 
 from veilbox.components.edges import Edges
 from veilbox.components.introduction import Introduction, encode_introduction
+from veilbox.components.pace import pace_of
 from veilbox.components.session import Session
 from veilbox.core.control import Configure, ItemDone, Ready
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ProtocolError
+from veilbox.core.seen import Seen
 from veilbox.core.stream import AnalysisView
 from veilbox.transport.consumer import FrameView, RingConsumer
 from veilbox.transport.info import decode_info
 from veilbox.transport.messages import Boxes, End, Start
 from veilbox.transport.relay import Sender
-from veilbox.vision.detect import Detector, load_detector
+from veilbox.vision.detect import AdaptiveStride, Answer, Detector, Place, glimpse, load_detector
 from veilbox.vision.detect.candidates import Candidates
 from veilbox.vision.detect.nms import suppress
 
@@ -47,7 +50,7 @@ def run(session: Session, models: Path = MODELS) -> None:
         detector.detect(_blank(detector))
     introduce(session, detector)
     if channels:
-        Detect(session, configure, detector, edges, ring="analysis").run()
+        Detect(session, configure, detector, edges, ring="analysis", every=False).run()
 
 
 def introduce(session: Session, detector: Detector) -> None:
@@ -94,9 +97,12 @@ class Detect:
         detector: What looks.
         edges: A ring of pictures, and where boxes go.
         ring: The name of the ring's edge.
+        every: Whether to look at every picture, whatever the policy says.
     """
 
-    def __init__(self, session: Session, configure: Configure, detector: Detector, edges: Edges, *, ring: str) -> None:
+    def __init__(
+        self, session: Session, configure: Configure, detector: Detector, edges: Edges, *, ring: str, every: bool
+    ) -> None:
         self._session = session
         self._detector = detector
         self._edge = ring
@@ -114,7 +120,14 @@ class Detect:
         self._introduction = encode_introduction(
             Introduction(classes=card.classes, threshold=detector.threshold, floor=floor)
         )
+        self._policy = configure.policy
+        self._ring_bytes = configure.ring_bytes
+        self._every = every
         self._view: AnalysisView | None = None
+        # None where every frame is looked at.
+        self._adaptive: AdaptiveStride | None = None
+        # Frames without an answer, by their place in the item.
+        self._held: dict[int, FrameView] = {}
 
     def run(self) -> None:
         """Handle messages until the supervisor finishes and the ring is drained."""
@@ -128,26 +141,58 @@ class Detect:
                     self._frame(message)
 
     def _start(self, start: Start) -> None:
-        _, self._view = decode_info(start.info)
+        info, self._view = decode_info(start.info)
         self._session.item, self._session.frames = start.item, 0
+        longest = 1 if self._every else pace_of(self._policy, info, self._ring_bytes).stride
+        self._adaptive = None
+        if longest > 1:
+            threshold = self._detector.threshold
+            # Who asks for boxes below the card's floor to weigh them up must not change where is looked.
+            floor = min(self._detector.card.floor, threshold)
+            self._adaptive = AdaptiveStride(self._look, longest=longest, threshold=threshold, floor=floor)
         self._boxes.start(start.item, self._introduction)
 
     def _end(self, end: End) -> None:
+        if end.aborted:
+            self._drop()
+        elif self._adaptive is not None:
+            self._answer(self._adaptive.end())
         self._boxes.end(end.item, aborted=end.aborted)
         if not end.aborted:
             self._session.send(ItemDone(item=end.item, frames=self._session.frames))
 
     def _frame(self, frame: FrameView) -> None:
+        index = self._session.frames
+        self._held[index] = frame
+        self._session.frames += 1
+        if self._adaptive is None:
+            self._answer([Answer(index, Seen.WHOLE, self._look(index, None))])
+        else:
+            self._answer(self._adaptive.take(index, glimpse(self._picture(index))))
+
+    def _look(self, index: int, places: Sequence[Place] | None) -> Detections:
+        self._session.beat()  # one frame may settle a whole stretch
+        return self._select(self._detector.detect(self._picture(index), places))
+
+    def _picture(self, index: int) -> NDArray[np.uint8]:
+        """A held frame in place; not to be kept."""
         if self._view is None:
             raise ProtocolError("a frame came before its start", where=self._edge)
         shape = (self._view.height, self._view.width, 3)
-        picture = np.frombuffer(frame.buffer, np.uint8, count=shape[0] * shape[1] * 3).reshape(shape)
-        found = self._select(self._detector.detect(picture))
-        sequence = frame.frame.sequence
-        del picture
-        self._ring.release(frame)
-        self._boxes.send(Boxes(sequence=sequence, payload=found.pack()))
-        self._session.frames += 1
+        buffer = self._held[index].buffer
+        return np.frombuffer(buffer, np.uint8, count=shape[0] * shape[1] * 3).reshape(shape)
+
+    def _answer(self, answers: Iterable[Answer]) -> None:
+        for answer in answers:
+            frame = self._held.pop(answer.index)
+            sequence = frame.frame.sequence
+            self._ring.release(frame)
+            self._boxes.send(Boxes(sequence=sequence, payload=answer.found.pack(), seen=answer.seen))
+
+    def _drop(self) -> None:
+        for frame in self._held.values():
+            self._ring.release(frame)
+        self._held.clear()
 
     def _select(self, found: Detections) -> Detections:
         keep = np.flatnonzero(self._wanted[found.classes] & (found.scores >= self._least))

@@ -6,12 +6,14 @@ Sequence numbers run on from item to item, so boxes of an item that was aborted 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from veilbox.components.introduction import Introduction, decode_introduction
 from veilbox.core.detections import MAX_DETECTIONS, Detections
 from veilbox.core.errors import ProtocolError
+from veilbox.core.seen import Seen
 from veilbox.transport.channel import Channel
 from veilbox.transport.messages import Boxes, Start
 from veilbox.transport.relay import Receiver
@@ -21,6 +23,19 @@ from veilbox.transport.waiting import Waiter
 _CLASSES_PER_DETECTOR = 1000
 # Far above what the analysis ring lets a detector be ahead by; a hostile one must not fill our memory.
 _MAX_AHEAD = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What is known of one frame.
+
+    Attributes:
+        found: What any detector found in it.
+        seen: What every detector looked at: the whole, or less if one looked at less.
+    """
+
+    found: Detections
+    seen: Seen
 
 
 class BoxGatherer:
@@ -34,7 +49,7 @@ class BoxGatherer:
         self._edges = dict(edges)
         self._order = {name: index for index, name in enumerate(edges)}
         self._known: dict[str, Introduction] = {}
-        self._found: dict[int, dict[str, Detections]] = {}
+        self._found: dict[int, dict[str, Gathered]] = {}
         self._taken = -1
 
     @property
@@ -59,14 +74,15 @@ class BoxGatherer:
             for kind in range(len(self._known[name].classes))
         }
 
-    def take(self, sequence: int) -> Detections | None:
-        """What all detectors found in a frame, or None while one has not answered."""
+    def take(self, sequence: int) -> Gathered | None:
+        """What all detectors say of a frame, or None while one has not answered."""
         parts = self._found.get(sequence, {})
         if len(parts) < len(self._edges):
             return None
         self._taken = sequence
         self._found = {number: found for number, found in self._found.items() if number > sequence}
-        return _joined([_shifted(parts[name], index) for name, index in self._order.items()])
+        found = _joined([_shifted(parts[name].found, index) for name, index in self._order.items()])
+        return Gathered(found, _common([part.seen for part in parts.values()]))
 
     def label(self, index: int) -> str:
         """The class name of a joined class index."""
@@ -97,9 +113,16 @@ class BoxGatherer:
             raise ProtocolError("a detector found a class that it does not have", where=name)
         if name in self._found.setdefault(message.sequence, {}):
             raise ProtocolError("a detector answered twice", where=name, actual=f"frame {message.sequence}")
-        self._found[message.sequence][name] = found
+        if len(found) and message.seen is Seen.NOT:
+            raise ProtocolError("a detector found something where it did not look", where=name)
+        self._found[message.sequence][name] = Gathered(found, message.seen)
         if len(self._found) > _MAX_AHEAD:
             raise ProtocolError("a detector ran ahead", where=name, expected=f"<= {_MAX_AHEAD} frames")
+
+
+def _common(seen: list[Seen]) -> Seen:
+    """Parts say nothing of what they leave out, so they stand for one detector that looked and one that did not."""
+    return seen[0] if len(set(seen)) == 1 else Seen.PARTS
 
 
 def _shifted(found: Detections, index: int) -> Detections:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from veilbox.components.edges import Edges
+from veilbox.components.pace import pace_of
 from veilbox.components.session import Session
 from veilbox.core.control import ItemDone, ItemFailed, ItemStarted, OpenItem, Ready
 from veilbox.core.errors import Failure, InputError, IsolationError, ProtocolError
 from veilbox.core.policy import Keep, Policy
-from veilbox.core.stream import AnalysisView, Kind, StreamInfo
+from veilbox.core.stream import AnalysisView, StreamInfo
 from veilbox.core.timing import Timeline
 from veilbox.media.source import AudioPacket, Picture, Source, open_source
 from veilbox.seal.probe import reopens_for_writing
@@ -24,19 +25,13 @@ from veilbox.transport.messages import ANALYSED, Packet
 from veilbox.transport.producer import RingProducer, Slot
 from veilbox.transport.relay import Sender
 
-# Slots in flight beside those that wait for look-ahead: one being decoded, one being redacted, two of slack so that
-# neither side waits for the other's jitter.
-_RAW_SLACK = 4
-# A picture at detection size is a fraction of a frame; four keep a detector busy while ingest decodes.
-_ANALYSIS_SLOTS = 4
-
 
 def run(session: Session) -> None:
     """Decode every item that the supervisor opens."""
     configure, channels = session.configure()
     edges = Edges(configure, channels, session)
     session.send(Ready(ready_ns=time.monotonic_ns()))
-    ingest = _Ingest(session, configure.policy, edges)
+    ingest = _Ingest(session, configure.policy, configure.ring_bytes, edges)
     for message, fds in session.messages():
         if not isinstance(message, OpenItem) or len(fds) != 1:
             raise ProtocolError("ingest takes sources only", actual=type(message).__name__)
@@ -47,9 +42,10 @@ def run(session: Session) -> None:
 class _Ingest:
     """One pod's ingest; sequence numbers run on from item to item."""
 
-    def __init__(self, session: Session, policy: Policy, edges: Edges) -> None:
+    def __init__(self, session: Session, policy: Policy, ring_bytes: int, edges: Edges) -> None:
         self._session = session
         self._policy = policy
+        self._ring_bytes = ring_bytes
         self._raw: RingProducer | None = edges.ring_producer("raw")
         self._analysis: RingProducer | None = edges.ring_producer("analysis")
         self._audio: Sender | None = edges.audio_out()
@@ -109,18 +105,19 @@ class _Ingest:
                 metadata=info.metadata.word,
             )
         )
+        pace = pace_of(self._policy, info, self._ring_bytes)
         if self._raw is not None:
-            wanted = self._policy.tracking.waiting + _RAW_SLACK if info.kind is Kind.FILM else 2
-            self._raw.start(item, announced, info.layout.nbytes, wanted_slots=wanted)
+            self._raw.start(item, announced, info.layout.nbytes, wanted_slots=pace.raw_slots)
         if self._analysis is not None:
-            self._analysis.start(item, announced, view.width * view.height * 3, wanted_slots=_ANALYSIS_SLOTS)
+            picture_bytes = view.width * view.height * 3
+            self._analysis.start(item, announced, picture_bytes, wanted_slots=pace.analysis_slots)
         if self._audio is not None:
             self._audio.start(item)
 
     def _frames(self, source: Source, view: AnalysisView, times: Timeline) -> None:
         for index, part in enumerate(_pictures(source, self._send_audio)):
             decoded_ns = self._session.host_ns()
-            analysed = index % self._policy.detection.stride == 0
+            analysed = index % self._policy.detection.sent_every == 0
             # The small picture goes first: detectors work while the full frame is being copied.
             if analysed and self._analysis is not None:
                 slot = self._analysis.acquire()

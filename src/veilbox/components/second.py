@@ -24,4 +24,4 @@ def run(session: Session, models: Path = MODELS) -> None:
     threads = len(os.sched_getaffinity(0))
     detector = load_detector(model_folder(models), threads=threads, threshold=score, floor=score, late=True)
     introduce(session, detector)
-    Detect(session, configure, detector, edges, ring="second").run()
+    Detect(session, configure, detector, edges, ring="second", every=True).run()

@@ -13,6 +13,7 @@ from veilbox.components.gather import BoxGatherer
 from veilbox.components.session import Session
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ProtocolError
+from veilbox.core.seen import Seen
 from veilbox.core.stream import AnalysisView, StreamInfo
 from veilbox.media.source import Picture
 from veilbox.transport.info import encode_info
@@ -69,11 +70,17 @@ class SecondLook:
         self._sequence += 1
 
     def answered(self) -> Iterator[tuple[int, Detections]]:
-        """Frames that every detector has looked at since the last call, with what was found in the picture."""
+        """Frames that every detector has looked at since the last call, with what was found in the picture.
+
+        Raises:
+            ProtocolError: One of them did not look at the whole of a frame.
+        """
         while self._boxes.receive():
             pass
-        while self._asked and (found := self._boxes.take(self._asked[0][0])) is not None:
-            yield self._asked.popleft()[1], found
+        while self._asked and (known := self._boxes.take(self._asked[0][0])) is not None:
+            if known.seen is not Seen.WHOLE:
+                raise ProtocolError("a frame escapes the second look", where="second")
+            yield self._asked.popleft()[1], known.found
 
     def rest(self) -> Iterator[tuple[int, Detections]]:
         """Wait for the item's last frames, and end it."""

@@ -242,6 +242,7 @@ class ItemDone:
         frames: Frames that passed.
         counts: For anonymize, tracks by class name.
         covered: For anonymize, boxes by origin: detected, interpolated, extended.
+        seen: For anonymize, frames by how much of them every detector looked at: whole, parts, not.
         times: For ingest, when the frames show, as `core.timing` condenses it.
         lookahead: For anonymize, the frames that could wait for what follows; fewer than the policy's where the ring
             holds fewer frames of this size.
@@ -256,6 +257,7 @@ class ItemDone:
     frames: int
     counts: dict[str, int] = field(default_factory=dict)
     covered: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
     times: str = ""
     lookahead: int = 0
     exposure: Exposure | None = None

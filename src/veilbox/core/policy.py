@@ -81,6 +81,9 @@ SIDES: Mapping[Recall, Sides] = MappingProxyType(
 # At high, what is seen weakly in so many frames is hidden. On the rendered film set that hides 0.3 % more of the
 # picture without need (2026-11).
 _BELIEVED = 5
+# Frames from one look at the whole to the next where a detector may choose. At six what is lost between two of them is
+# within the six frames that tracks are extended by, and within the twelve that they bridge.
+LONGEST_STRIDE: Mapping[Recall, int] = MappingProxyType({Recall.FAST: 12, Recall.BALANCED: 6, Recall.HIGH: 1})
 
 
 class Verdict(StrEnum):
@@ -160,7 +163,8 @@ class Detection:
         film_side: Longer side of the analysis picture of a film's frame, pixels; None takes what `recall` asks for.
         image_side: The most for a single picture, which is searched at its own size where that is between the
             least of `SIDES` and this; None takes what `recall` asks for.
-        stride: Frames from one detection to the next; frames between are covered by the tracks on both sides.
+        stride: Frames from one detection to the next; frames between are covered by the tracks on both sides. None
+            looks at the whole of every few frames (`LONGEST_STRIDE`) and between them where these two do not agree.
     """
 
     classes: tuple[str, ...] = ("face",)
@@ -170,7 +174,7 @@ class Detection:
     floor: float | None = None
     film_side: int | None = None
     image_side: int | None = None
-    stride: int = 1
+    stride: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -194,6 +198,11 @@ class Detection:
     def believed(self) -> int | None:
         """Sightings from which on a track is hidden although no score of it counts; None hides none such."""
         return _BELIEVED if self.recall is Recall.HIGH else None
+
+    @property
+    def sent_every(self) -> int:
+        """Frames from one that detectors get to the next."""
+        return self.stride or 1
 
     def long_side(self, kind: Kind, width: int, height: int) -> int:
         """The longer side of the analysis picture of a source of that kind and size, pixels."""
@@ -337,3 +346,9 @@ class Policy:
     def zones_of(self, source: str) -> tuple[int, ...]:
         """Which of its zones are for a source of that path."""
         return tuple(index for index, zone in enumerate(self.zones) if zone.watches(source))
+
+    @property
+    def longest_stride(self) -> int:
+        """Frames from one that every detector sees whole to the next, of those that detectors get."""
+        chosen = LONGEST_STRIDE[self.detection.recall] if self.detection.stride is None else 1
+        return max(1, min(chosen, self.tracking.waiting))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ from veilbox.core.detections import Detections
 from veilbox.core.errors import ComponentDied, ProtocolError, VeilboxError
 from veilbox.core.job import Item, Job
 from veilbox.core.plan import Plan
+from veilbox.core.seen import Seen
 from veilbox.core.stream import AnalysisView, Kind, StreamInfo
 from veilbox.oci.image.store import ImageStore
 from veilbox.orchestrate.launcher import Launcher
@@ -56,7 +58,9 @@ class Searched:
     Attributes:
         width: Columns of the picture as a viewer sees it.
         height: Its rows.
-        frames: How many were searched.
+        frames: How many were searched, or answered for.
+        parts: Of these, the frames of which only parts were searched.
+        unseen: Of these, the frames that were not searched: what is around them answers.
     """
 
     item: int
@@ -65,6 +69,8 @@ class Searched:
     width: int
     height: int
     frames: int
+    parts: frozenset[int] = frozenset()
+    unseen: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +90,17 @@ class Found:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     floors: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+
+
+def detect_every(job: Job, *, store: ImageStore, progress: Progress) -> Found:
+    """Likewise, but look at every frame of a film where the policy leaves it to the detectors.
+
+    Raises:
+        VeilboxError: The job ended.
+    """
+    detection = job.policy.detection
+    every = replace(detection, stride=1 if detection.stride is None else detection.stride)
+    return detect(replace(job, policy=replace(job.policy, detection=every)), store=store, progress=progress)
 
 
 def detect(job: Job, *, store: ImageStore, progress: Progress) -> Found:
@@ -258,7 +275,10 @@ def _searched(opened: _Open, detectors: int) -> Searched:
     if started is None:
         raise ProtocolError("boxes of an item that never started", where=opened.item.name)
     turned = started.rotation in (90, 270)
-    frames = {message.sequence for _, message in opened.found if message.sequence >= started.first_sequence}
+    frames: dict[int, set[Seen]] = defaultdict(set)
+    for _, message in opened.found:
+        if message.sequence >= started.first_sequence:
+            frames[message.sequence - started.first_sequence].add(message.seen)
     if len(opened.found) < detectors * len(frames):
         raise ProtocolError("a detector left out a frame", where=opened.item.name)
     return Searched(
@@ -268,6 +288,8 @@ def _searched(opened: _Open, detectors: int) -> Searched:
         width=started.height if turned else started.width,
         height=started.width if turned else started.height,
         frames=len(frames),
+        parts=frozenset(number for number, seen in frames.items() if seen not in ({Seen.WHOLE}, {Seen.NOT})),
+        unseen=frozenset(number for number, seen in frames.items() if seen == {Seen.NOT}),
     )
 
 

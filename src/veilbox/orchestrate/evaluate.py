@@ -138,6 +138,7 @@ class _Picture:
     found: tuple[Scored, ...]
     shares: tuple[tuple[Label, float], ...]
     needless: float
+    whole: bool = True
 
 
 def evaluate(job: Job, labels: Labels, *, store: ImageStore, progress: Progress, overlap: float = IOU) -> Evaluation:
@@ -278,6 +279,7 @@ def _pictures(
             ),
             shares=tuple(_hidden_shares(hidden, wanted)),
             needless=share_needless(hidden, [label.box for label in wanted], margin=policy.redaction.margin),
+            whole=frame % policy.detection.sent_every == 0 and frame not in searched.parts | searched.unseen,
         )
 
 
@@ -295,16 +297,16 @@ def _tracked(
         believe=policy.detection.believed,
     )
     for frame in range(_length(searched, policy)):
-        analysed = frame % policy.detection.stride == 0
+        seen = frame % policy.detection.sent_every == 0 and frame not in searched.unseen
         kept = [box for box in boxes.get(frame, ()) if box.score >= scores.keeps[box.category]]
-        tracker.push(frame, _detections(kept, classes) if analysed else None)
+        tracker.push(frame, _detections(kept, classes) if seen else None, whole=frame not in searched.parts)
         yield from tracker.ready()
     yield from tracker.flush()
 
 
 def _length(searched: Searched, policy: Policy) -> int:
     """Frames up to the last one that was searched."""
-    return (searched.frames - 1) * policy.detection.stride + 1 if searched.frames else 0
+    return (searched.frames - 1) * policy.detection.sent_every + 1 if searched.frames else 0
 
 
 def _detections(boxes: Sequence[Box], classes: Sequence[str]) -> Detections:
@@ -339,7 +341,8 @@ def _result(
     exposures: tuple[ExposureAt, ...],
     overlap: float,
 ) -> ClassResult:
-    judged_pictures = [(picture.labels, picture.found) for picture in pictures]
+    # A frame that was not looked at whole says nothing about what the detector finds.
+    judged_pictures = [(picture.labels, picture.found) for picture in pictures if picture.whole]
     drawn: Curve = curve(judged_pictures, category, iou=overlap)
     recall, precision = drawn.at(threshold)
     seen = [(p.name, label, share) for p in pictures for label, share in p.shares if label.category == category]

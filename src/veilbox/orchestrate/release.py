@@ -38,6 +38,8 @@ _LAST = (VERIFY, AUDIT)
 _MAY_FAIL = ("ingest", "export")
 # `core.regions.Origin` in lower case; that file needs numpy, which starting a job does not.
 _ORIGINS = frozenset({"detected", "interpolated", "extended"})
+# `core.detections.Seen`, likewise.
+_SEEN = frozenset({"whole", "parts", "not"})
 # Until verify has looked.
 _UNSEEN = Checked(verdict=Verdict.FAIL, frames=0, regions=0, searched=0, side=0, findings=(), omitted=0)
 # What ends one item of a folder. A signal or a component's failure, also errors of the tree, ends the job.
@@ -347,7 +349,7 @@ def _output(opened: _Open, started: ItemStarted, frames: int, classes: frozenset
     redacted = opened.done["anonymize"]
     # These words come from where pixels are seen, and go into the report and the log: only known ones pass.
     named = redacted.counts.keys() | (redacted.exposure.labels if redacted.exposure else set())
-    if not (named <= classes and redacted.covered.keys() <= _ORIGINS):
+    if not (named <= classes and redacted.covered.keys() <= _ORIGINS and redacted.seen.keys() <= _SEEN):
         raise ProtocolError("statistics with unknown words", where="anonymize")
     return Output(
         source=opened.item.name,
@@ -360,6 +362,7 @@ def _output(opened: _Open, started: ItemStarted, frames: int, classes: frozenset
         height=started.height,
         counts=redacted.counts,
         covered=redacted.covered,
+        seen=redacted.seen,
         lookahead=redacted.lookahead,
         exposure=redacted.exposure,
         kept=redacted.kept,

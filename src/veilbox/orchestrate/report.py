@@ -56,6 +56,8 @@ class Output:
     Attributes:
         counts: Tracks by class.
         covered: Boxes by what put them there: detected, interpolated, extended.
+        seen: Frames by how much of them every detector looked at: whole, parts, not. What lies between two looks is
+            covered by the tracks on both sides.
         lookahead: Frames that waited for what follows; less than the policy's where large frames left no room.
         audit_index: Index of the audit log's entry that vouches for the output.
         exposure: By what each track was covered; null where nobody told.
@@ -81,6 +83,7 @@ class Output:
     exposure: Exposure | None = None
     kept: int = 0
     verification: Checked
+    seen: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

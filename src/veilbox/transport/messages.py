@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from veilbox.core.errors import ProtocolError
+from veilbox.core.seen import Seen
 from veilbox.transport.bounds import inside
 
-VERSION = 1
+VERSION = 2
 
 # Frame.flags: the frame's picture also went to the detectors.
 ANALYSED = 1
@@ -78,10 +79,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Boxes:
-    """To a consumer: what a detector found in the frame of that sequence, `Detections.pack()`."""
+    """To a consumer: what a detector found in the frame of that sequence, `Detections.pack()`.
+
+    Attributes:
+        seen: How much of the frame it looked at.
+    """
 
     sequence: int
     payload: bytes
+    seen: Seen = Seen.WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +127,7 @@ Message = Start | Frame | Boxes | Packet | End | Credit
 
 _START = struct.Struct("<BBIIIQ")
 _FRAME = struct.Struct("<BBqIIqqqI")
-_BOXES = struct.Struct("<BBq")
+_BOXES = struct.Struct("<BBqB")
 _PACKET = struct.Struct("<BBqqqI")
 _END = struct.Struct("<BBIQB")
 _CREDIT = struct.Struct("<BBII")
@@ -183,7 +189,7 @@ def _encode_frame(message: Frame) -> bytes:
 
 
 def _encode_boxes(message: Boxes) -> bytes:
-    return _BOXES.pack(VERSION, _KIND[Boxes], message.sequence) + message.payload
+    return _BOXES.pack(VERSION, _KIND[Boxes], message.sequence, message.seen) + message.payload
 
 
 def _encode_packet(message: Packet) -> bytes:
@@ -246,10 +252,11 @@ def _decode_frame(packet: bytes) -> Frame:
 
 
 def _decode_boxes(packet: bytes) -> Boxes:
-    _, _, sequence = _fields(_BOXES, packet, "Boxes", MAX_PAYLOAD_BYTES)
+    _, _, sequence, seen = _fields(_BOXES, packet, "Boxes", MAX_PAYLOAD_BYTES)
     if sequence < 0:
         raise ProtocolError("Boxes.sequence is negative", expected=">= 0", actual=str(sequence))
-    return Boxes(sequence, packet[_BOXES.size :])
+    inside("Boxes.seen", seen, 0, max(Seen))
+    return Boxes(sequence, packet[_BOXES.size :], Seen(seen))
 
 
 def _decode_packet(packet: bytes) -> Packet:

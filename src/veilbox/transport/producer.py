@@ -18,6 +18,18 @@ from veilbox.transport.waiting import Waiter
 _MIN_SLOTS = 2
 
 
+def fitting_slots(wanted: int, slot_bytes: int, ring_bytes: int) -> int:
+    """How many of the wanted slots a new ring gets: as many as fit, and never fewer than 2.
+
+    Args:
+        wanted: At least 1.
+        slot_bytes: Bytes of one frame.
+        ring_bytes: As in `RingProducer`.
+    """
+    room = (ring_bytes - HEADER_BYTES) // stride(slot_bytes)
+    return max(_MIN_SLOTS, min(wanted, room, MAX_SLOTS))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
     """A slot to write a frame into.
@@ -72,8 +84,7 @@ class RingProducer:
         """
         if not 0 < slot_bytes <= MAX_SLOT_BYTES:
             raise LocalProtocolError(f"no frame has {slot_bytes} bytes")
-        room = (self._ring_bytes - HEADER_BYTES) // stride(slot_bytes)
-        slots = max(_MIN_SLOTS, min(wanted_slots, room, MAX_SLOTS))
+        slots = fitting_slots(wanted_slots, slot_bytes, self._ring_bytes)
         if not self._protocol.fits(slots, slot_bytes):
             self._replace(slots, slot_bytes)
         start = self._protocol.start_ring(item, info, slots, slot_bytes)

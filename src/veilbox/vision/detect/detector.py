@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from veilbox.vision.detect.decoding import decoder_named
 from veilbox.vision.detect.looks import Look, looks
 from veilbox.vision.detect.nms import suppress
 from veilbox.vision.detect.onnx import Session
+from veilbox.vision.detect.parts import Place, parts
 from veilbox.vision.detect.scaling import shrunk
 
 # Boxes before suppression for every box that may stay after it. It bounds the time that a picture of pure noise
@@ -60,11 +62,12 @@ class Detector:
         self._shares = shares
         self._decode = decoder_named(card.decoding)
 
-    def detect(self, picture: NDArray[np.uint8]) -> Detections:
+    def detect(self, picture: NDArray[np.uint8], places: Sequence[Place] | None = None) -> Detections:
         """Everything with a score of at least `floor`.
 
         Args:
             picture: (h, w, 3) uint8 RGB, upright, sides multiples of the card's stride.
+            places: Where to look, in pixels of the picture; None looks everywhere.
 
         Returns:
             Best first, in pixels of the picture; the best `MAX_DETECTIONS` if there are more.
@@ -75,13 +78,21 @@ class Detector:
         """
         self._require_picture(picture)
         height, width, _ = picture.shape
-        parts = [
-            self._look(picture, look)
-            for look in looks(width, height, stride=self.card.stride, longest=self.card.largest, shares=self._shares)
-        ]
-        strongest = _strongest(_joined(parts))
+        seen = [self._look(picture, look) for look in self._looks(width, height, places)]
+        if not seen:
+            return Detections.empty()
+        strongest = _strongest(_joined(seen))
         kept = suppress(strongest, iou=self.card.nms_iou, limit=MAX_DETECTIONS)
         return Detections(strongest.boxes[kept], strongest.scores[kept], strongest.classes[kept])
+
+    def _looks(self, width: int, height: int, places: Sequence[Place] | None) -> tuple[Look, ...]:
+        longest = self.card.largest
+        own_size = self.card.square is None and self._shares == (1.0,) and max(width, height) <= (longest or math.inf)
+        # A picture that the model would see at another size is not cut into parts.
+        chosen = parts(width, height, places, stride=self.card.stride) if places is not None and own_size else None
+        if chosen is not None:
+            return chosen
+        return looks(width, height, stride=self.card.stride, longest=longest, shares=self._shares)
 
     def _look(self, picture: NDArray[np.uint8], look: Look) -> Candidates:
         part = picture[look.top : look.top + look.height, look.left : look.left + look.width]

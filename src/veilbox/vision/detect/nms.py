@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from veilbox.vision.detect.candidates import Candidates
 
+# Boxes that are held against all others at once: it bounds memory.
+_ROWS = 128
+
 
 def best_first(candidates: Candidates) -> NDArray[np.intp]:
     """Order by falling score; equal scores by class and corners, so that the order of arrival does not matter.
@@ -31,8 +34,26 @@ def overlap(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np
     return _shares(box, others.T, (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1]))
 
 
+def overlaps(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union of every pair.
+
+    Args:
+        boxes: (N, 4) float32, xyxy, half-open.
+        others: (M, 4), likewise.
+
+    Returns:
+        (N, M) float32 in [0, 1]; 0 where both boxes are empty.
+    """
+    columns, areas = others.T.copy(), (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
+    rows = [_shares(part.T[..., None], columns, areas) for part in np.split(boxes, range(_ROWS, len(boxes), _ROWS))]
+    return np.concatenate(rows)
+
+
 def _shares(box: NDArray[np.float32], columns: NDArray[np.float32], areas: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The overlap of a box with others given as (4, N), which is five times as fast as (N, 4), and their areas."""
+    """The overlap of a box, or of several as (4, M, 1), with others and their areas.
+
+    Others come as (4, N), which is five times as fast as (N, 4).
+    """
     x1, y1, x2, y2 = columns
     across = np.maximum(np.minimum(box[2], x2) - np.maximum(box[0], x1), 0)
     shared = across * np.maximum(np.minimum(box[3], y2) - np.maximum(box[1], y1), 0)

@@ -73,18 +73,20 @@ class Tracker:
         self._born = 0
         self._last: Moment | None = None
 
-    def push(self, sequence: int, detections: Detections | None, *, cut: bool = False) -> None:
+    def push(self, sequence: int, detections: Detections | None, *, whole: bool = True, cut: bool = False) -> None:
         """Take what is known of the next frame.
 
         Args:
             sequence: One more than the last frame's.
             detections: In pixels of the coded frame; None if the frame was not analysed.
+            whole: Whether all of the frame was analysed. If only parts were, what was found counts, and what was not
+                found says nothing.
             cut: Whether it begins another scene: no track goes on in it, or reaches back from it.
 
         Raises:
             ProtocolError: The frame is not the next one, or there are more tracks than `MAX_TRAILS`.
         """
-        moment = self._next_moment(sequence, analysed=detections is not None, cut=cut)
+        moment = self._next_moment(sequence, analysed=whole and detections is not None, cut=cut)
         self._waiting.append(moment)
         if detections is not None:
             self._associate(moment, detections)

@@ -33,8 +33,8 @@ class Moment:
 
     Attributes:
         sequence: The frame's number.
-        looks: How many frames were analysed up to and including this one.
-        analysed: Whether a detector looked at this one.
+        looks: How many frames were analysed whole up to and including this one.
+        analysed: Whether a detector looked at all of this one.
         scene: How many cuts came before; nothing of one scene goes on in another.
     """
 
@@ -209,5 +209,5 @@ def _reaches_forward(last: Sighting, moment: Moment, tracking: Tracking) -> bool
 
 def _reaches_back(first: Sighting, moment: Moment, tracking: Tracking) -> bool:
     near = first.moment.sequence - moment.sequence <= tracking.extend
-    looks_between = first.moment.looks - 1 - moment.looks + int(moment.analysed)
+    looks_between = first.moment.looks - int(first.moment.analysed) - moment.looks + int(moment.analysed)
     return moment.scene == first.moment.scene and (near or looks_between == 0)
