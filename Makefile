@@ -1,7 +1,7 @@
 # make demo and make test do everything that is needed first; a second run finds it done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench evaluate train-plates image-table lock schema record-layers clean
+.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench evaluate train-plates image-table wall-table lock schema record-layers clean
 
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
@@ -74,6 +74,9 @@ evaluate: setup $(FILM) $(FILMS) ## what every model finds and hides, by set and
 
 image-table: setup ## sizes of images and layers, build times, beside images made the usual way
 	@$(BIN)/python benchmarks/image_sizes.py
+
+wall-table: setup ## take each wall of a container away, on every runtime, and write down what notices it
+	@$(SETUP) run $(BIN)/python tests/red_team/wall_table.py
 
 train-plates: .venv/.installed ## train the plate detector anew: HOURS, DEVICE=cuda, WORKERS; training/README.md
 	@sh training/setup.sh $(TRAINING)
