@@ -60,11 +60,12 @@ def test_a_job_is_shown_with_what_was_done_to_its_material_later(
     monkeypatch.setenv("VEILBOX_HOME", str(tmp_path))
     for job, of in (("5f0b83b0", None), ("bbbb0000", "5f0b83b0"), ("cccc0000", "dddd0000")):
         with session_on(PLAN, ThreadLauncher({}), log_root=tmp_path, job_id=job) as trail:
+            trail.due("key", DIGEST, of=of)
             trail.deleted("key", DIGEST, of=of)
     assert main(["audit", "show", "--job", "5f0b83b0"]) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(one["index"], one["type"]) for one in shown][-2:] == [(5, "end"), (10, "deletion")]
+    assert [(one["index"], one["type"]) for one in shown][-3:] == [(6, "end"), (11, "due"), (12, "deletion")]
     bundle, key = tmp_path / "job.json", (tmp_path / "audit" / "key.pub").read_text()
     assert main(["audit", "export", "5f0b83b0", "-o", str(bundle)]) == 0
     assert main(["audit", "verify", "--bundle", str(bundle), "--key", key]) == 0
-    assert "job 5f0b83b0, entries 7" in capsys.readouterr().out
+    assert "job 5f0b83b0, entries 9" in capsys.readouterr().out

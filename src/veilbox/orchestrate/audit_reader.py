@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from veilbox.audit.checkpoint import MAX_NOTE_BYTES, last_note
-from veilbox.audit.entry import AnyEntry, Decision, Deleted, ImagesAdmitted, PolicyApplied, decode_entry
+from veilbox.audit.entry import AnyEntry, Decision, Deleted, DeletionDue, ImagesAdmitted, PolicyApplied, decode_entry
 from veilbox.audit.files import DescriptorFile
 from veilbox.audit.merkle import inclusion_proof
 from veilbox.audit.statement import base64_hashes
@@ -42,7 +42,7 @@ class Line:
     def of(self) -> str | None:
         """The earlier job whose material the entry is about."""
         entry = self.entry
-        return entry.of if isinstance(entry, Deleted | Decision) else None
+        return entry.of if isinstance(entry, Deleted | DeletionDue | Decision) else None
 
 
 class LogReader:
