@@ -12,11 +12,12 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,11 +83,14 @@ def speed(film: Path, rounds: int) -> list[Figure]:
         "deface": lambda: _timed(_deface(film)),
     }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    processor: dict[str, list[float]] = {name: [] for name in contenders}
     reports = []
     for number in range(rounds):
         for name, run in contenders.items():
             _say(f"round {number + 1} of {rounds}: {name}")
+            before = _children_s()
             seconds[name].append(run())
+            processor[name].append(_children_s() - before)
         reports.append(_report("sealed"))
         reports[-1]["one_process_fps"] = _report("one-process")["metrics"]["fps"]
     return [
@@ -99,22 +103,26 @@ def speed(film: Path, rounds: int) -> list[Figure]:
             name="price of isolation: sealed / one process, frames only",
             unit="ratio",
             values=tuple(r["metrics"]["fps"] / r["one_process_fps"] for r in reports),
-            goal=">= 0.95",
+            goal=">= 0.97",
         ),
         Figure(
-            name="sealed / transcode, seconds", unit="ratio", values=_ratios(seconds["sealed"], seconds["transcode"])
+            name="sealed / transcode, seconds",
+            unit="ratio",
+            values=_ratios(seconds["sealed"], seconds["transcode"]),
+            goal="<= 1.25",
         ),
+        *_where_time_goes(reports, processor["transcode"], frames),
         Figure(
             name="speed against deface",
             unit="ratio",
             values=_ratios(seconds["deface"], seconds["sealed"]),
-            goal=">= 4",
+            goal=">= 15",
         ),
         Figure(
-            name="all containers started", unit="ms", values=_metric(reports, "containers_started_ms"), goal="<= 150"
+            name="all containers started", unit="ms", values=_metric(reports, "containers_started_ms"), goal="<= 100"
         ),
         Figure(name="components ready, walls measured", unit="ms", values=_metric(reports, "ready_ms")),
-        Figure(name="first clean frame", unit="ms", values=_metric(reports, "first_clean_frame_ms"), goal="<= 1500"),
+        Figure(name="first clean frame", unit="ms", values=_metric(reports, "first_clean_frame_ms"), goal="<= 600"),
         *(
             Figure(
                 name=f"latency {quantile}, decode to encode",
@@ -126,12 +134,25 @@ def speed(film: Path, rounds: int) -> list[Figure]:
     ]
 
 
+def _where_time_goes(reports: Sequence[dict[str, Any]], transcode: Sequence[float], frames: int) -> Iterator[Figure]:
+    """Processor time by component, start and end included, beside the transcode's; and how much was looked at."""
+    yield Figure(name="processor time: transcode", unit="ms", values=tuple(1000 * one / frames for one in transcode))
+    for name in reports[0]["components"]:
+        used = [report["components"][name]["cpu_s"] for report in reports]
+        if None not in used:
+            values = tuple(1000 * one / frames for one in used)
+            yield Figure(name=f"processor time: {name}", unit="ms", values=values)
+    for seen in ("whole", "parts", "not"):
+        shares = tuple(report["outputs"][0]["seen"][seen] / frames for report in reports)
+        yield Figure(name=f"frames looked at: {seen}", unit="share", values=shares)
+
+
 def memory(film: Path) -> list[Figure]:
     """Peak memory of all components together at 1920x1080."""
     _say("memory at 1920x1080")
     _timed(_sealed(film))
     peak = _report("sealed")["metrics"]["memory_peak_bytes"] / 1e6
-    return [Figure(name="peak memory of all components, 1920x1080", unit="MB", values=(peak,), goal="<= 600")]
+    return [Figure(name="peak memory of all components, 1920x1080", unit="MB", values=(peak,), goal="<= 400")]
 
 
 def found_faces(folder: Path) -> list[Figure]:
@@ -180,6 +201,12 @@ def _timed(command: Sequence[str | Path]) -> float:
         sys.stderr.write(finished.stderr.decode("utf-8", "replace")[-2000:])
         raise SystemExit(f"{Path(command[0]).name} failed with status {finished.returncode}")
     return seconds
+
+
+def _children_s() -> float:
+    """Processor seconds of every child that has ended; those of containers are not among them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _report(name: str) -> dict[str, Any]:
