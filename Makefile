@@ -1,7 +1,7 @@
 # make demo and make test do everything that is needed first; a second run finds it done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench evaluate train-plates image-table wall-table lock schema record-layers clean
+.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench price-list evaluate train-plates image-table wall-table lock schema record-layers clean
 
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
@@ -67,6 +67,9 @@ bench: setup $(FILM) ## speed, start-up and memory against peers
 $(FILMS): benchmarks/render_films.py $(wildcard benchmarks/filmset/*.py demo/*.py) | .venv/.installed
 	@echo "setup: rendering the film set" >&2
 	@PYTHONPATH=demo $(BIN)/python benchmarks/render_films.py $(dir $@)
+
+price-list: setup $(FILM) ## what each runtime costs, beside one bare process; docs/reference/runtimes.md
+	@$(SETUP) run $(BIN)/python benchmarks/price_list.py $(PRICE_ARGS)
 
 evaluate: setup $(FILM) $(FILMS) ## what every model finds and hides, by set and scale, beside deface
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
