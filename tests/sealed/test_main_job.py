@@ -86,9 +86,9 @@ def test_an_isolation_that_is_not_measured_refuses_the_job(
     veilbox: RunVeilbox, short_film: Path, tmp_path: Path, nothing_left: None
 ) -> None:
     del nothing_left
-    run = veilbox("anonymize", short_film, "-o", tmp_path / "out.mp4", "--isolation", "5")
+    run = veilbox("anonymize", short_film, "-o", tmp_path / "out.mp4", "--isolation", "6")
     assert run.status == 7
-    assert "isolation level 5" in run.stderr
+    assert "isolation level 6" in run.stderr
     assert list(tmp_path.iterdir()) == []
 
 
