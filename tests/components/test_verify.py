@@ -49,8 +49,8 @@ MIDDLE, CORNER, SMALL = (100, 70, 96), (0, 0, 72), (220, 160, 24)
 DEFAULT = Policy()
 
 
-class ColourfulThings:
-    """A detector that takes everything that is neither grey nor black for one face."""
+class NobodyThere:
+    """A detector that finds nothing, so that what is found is found otherwise."""
 
     class card:  # noqa: N801 - stands in for an attribute
         classes = ("face",)
@@ -59,6 +59,15 @@ class ColourfulThings:
         floor = 0.6
 
     threshold = floor = 0.6
+
+    def detect(self, picture: Pixels, places: object = None) -> Detections:
+        del picture
+        assert places is None
+        return Detections.empty()
+
+
+class ColourfulThings(NobodyThere):
+    """A detector that takes everything that is neither grey nor black for one face."""
 
     def detect(self, picture: Pixels, places: object = None) -> Detections:
         assert places is None
@@ -278,9 +287,15 @@ def _expect(control: SupervisorControl, kind: type[Any]) -> Any:
 
 
 @pytest.fixture
-def colourful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(second, "load_detector", lambda *_, **__: ColourfulThings())
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second, "load_detector", lambda *_, **__: NobodyThere())
     monkeypatch.setattr(second, "model_folder", lambda models: models)
+
+
+@pytest.fixture
+def colourful(monkeypatch: pytest.MonkeyPatch, nobody: None) -> None:
+    del nobody
+    monkeypatch.setattr(second, "load_detector", lambda *_, **__: ColourfulThings())
 
 
 STYLES = [
@@ -288,7 +303,7 @@ STYLES = [
 ]
 
 
-@pytest.mark.usefixtures("colourful")
+@pytest.mark.usefixtures("nobody")
 class TestHonest:
     @pytest.mark.parametrize("redaction", STYLES, ids=lambda one: f"{one.style}-{one.shape}-{one.margin}")
     @pytest.mark.parametrize("place", [MIDDLE, CORNER, SMALL])
