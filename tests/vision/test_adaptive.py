@@ -64,6 +64,7 @@ _PACES: dict[str, tuple[list[list[Row]], str]] = {
     "somebody who is not sure": ([[face(100, 0.15)]] * 7, "WPPPPPW"),
     "noise": ([[face(100, 0.05)]] * 7, "W.....W"),
     "somebody who flickers at an end": ([[face(100)]] * 6 + [[]] + [[face(100)]] * 6, "W..P.PWPPP..W"),
+    "somebody who goes behind somebody": ([[face(100), face(112)]] * 4 + [[face(106)]] * 3, "W..PPPW"),
     "a film that ends within a stretch": ([[]] * 9, "W.....W.W"),
     "one frame": ([[face(100)]], "W"),
 }

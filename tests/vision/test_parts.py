@@ -55,3 +55,12 @@ def test_a_part_is_never_larger_than_what_a_model_reads_at_once() -> None:
 
 def test_places_outside_need_no_look() -> None:
     assert parts(WIDTH, HEIGHT, [(900, 900, 950, 950)], stride=STRIDE) == ()
+
+
+def test_a_box_at_a_border_of_a_part_is_not_told_but_at_the_pictures_own_it_is() -> None:
+    looks = parts(WIDTH, HEIGHT, [(0, 100, 40, 140)], stride=STRIDE)
+    assert looks is not None
+    (look,) = looks
+    right = look.left + look.width
+    boxes = np.array([[0, 100, 40, 140], [right - 60, 100, right - 30, 140], [right - 40, 100, right, 140]], np.float32)
+    assert look.owns(boxes).tolist() == [True, True, False]

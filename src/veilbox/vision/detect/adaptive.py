@@ -199,7 +199,7 @@ class AdaptiveStride:
         strong = found.scores >= self._threshold
         yield from _around(found.boxes[strong & frame.missing_in(other)], _TREMBLE + _SIDES_PER_FRAME * half)
         sure = _those(other.found, other.found.scores >= self._threshold)
-        unsure = ~strong & (found.scores >= self._floor) & ~_met(found.boxes, sure.boxes, found, sure)
+        unsure = ~strong & (found.scores >= self._floor) & ~_touches(found, sure)
         yield from _around(found.boxes[unsure], _TREMBLE + _UNSURE_SIDES_PER_FRAME * half)
 
     def _remember_lost(self, looked: list[_Frame]) -> None:
@@ -252,12 +252,31 @@ def _speeds(frames: list[_Frame]) -> Boxes:
 
 
 def _met(here: Boxes, there: Boxes, found: Detections, others: Detections) -> NDArray[np.bool_]:
-    """Which of what was found, taken to be here, overlaps something of its class, taken to be there."""
-    if not len(there):
+    """Which of what was found, taken to be here, is one with something of its class, taken to be there.
+
+    Two that overlap the same are not both one with it: one of them may be behind the other.
+    """
+    if not len(there) or not len(here):
         return np.zeros(len(here), np.bool_)
-    same = (overlaps(here, there) >= _SAME) & (found.classes[:, None] == others.classes[None])
-    met: NDArray[np.bool_] = same.any(axis=1)
+    shared = _shared(here, there, found, others)
+    best = shared.argmax(axis=1)
+    mutual = shared.argmax(axis=0)[best] == np.arange(len(here))
+    met: NDArray[np.bool_] = np.logical_and(shared.max(axis=1) >= _SAME, mutual)
     return met
+
+
+def _touches(found: Detections, others: Detections) -> NDArray[np.bool_]:
+    """Which of what was found overlaps anything of its class."""
+    if not len(others):
+        return np.zeros(len(found), np.bool_)
+    close = _shared(found.boxes, others.boxes, found, others) >= _SAME
+    touches: NDArray[np.bool_] = np.asarray(close.any(axis=1), np.bool_)
+    return touches
+
+
+def _shared(here: Boxes, there: Boxes, found: Detections, others: Detections) -> Boxes:
+    """(N, M): overlaps, 0 between classes."""
+    return np.where(found.classes[:, None] == others.classes[None], overlaps(here, there), np.float32(0))
 
 
 def _those(found: Detections, which: NDArray[np.bool_]) -> Detections:

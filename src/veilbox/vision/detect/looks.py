@@ -34,6 +34,7 @@ class Look:
         seen_width: Columns that the model reads, at most `width`, a multiple of its stride.
         seen_height: Rows that it reads, likewise.
         core: (x1, y1, x2, y2): boxes whose middle is elsewhere belong to another look; half-open.
+        inside: Boxes that reach beyond it are not told: what is cut by the look's own border looks smaller than it is.
     """
 
     left: int
@@ -43,6 +44,7 @@ class Look:
     seen_width: int
     seen_height: int
     core: tuple[float, float, float, float]
+    inside: tuple[float, float, float, float] = (-np.inf, -np.inf, np.inf, np.inf)
 
     def placed(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes in pixels of what the model read, in pixels of the picture; what lies beyond its part is cut off."""
@@ -57,8 +59,9 @@ class Look:
         # A box of nothing has been cut off whole.
         there = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-        inside: NDArray[np.bool_] = there & (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
-        return inside
+        there &= (boxes[:, :2] >= self.inside[:2]).all(axis=1) & (boxes[:, 2:] <= self.inside[2:]).all(axis=1)
+        own: NDArray[np.bool_] = there & (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
+        return own
 
 
 def whole(width: int, height: int, *, longest: int, stride: int) -> Look:
