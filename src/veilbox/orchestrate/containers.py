@@ -196,9 +196,7 @@ class ContainerLauncher:
             cgroups_path=self._place.path(self._job.job_id, name),
             seccomp=seccomp(container.syscalls, platform.machine(), errno=self._runtime.dialect.errno_of_filters),
             hostname=name,
-            rlimits=process_limits(
-                container.limits, without_cgroup=not self._place.limited, dialect=self._runtime.dialect
-            ),
+            rlimits=process_limits(container.limits, without_cgroup=not self._place.limited),
             network=network,
             dialect=self._runtime.dialect,
         )

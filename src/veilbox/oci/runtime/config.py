@@ -51,10 +51,6 @@ _MAPPED_BYTES = 8 << 30
 _NPROC_OF_OTHERS = 1024
 
 
-# What a component maps beside its own data: libraries and three rings of the largest pictures. Source: plan.py.
-_MAPPED_BYTES = 4 << 30
-
-
 def runtime_config(
     container: Container,
     *,
@@ -105,15 +101,12 @@ def runtime_config(
     }
 
 
-def process_limits(
-    limits: Limits, *, without_cgroup: bool = False, dialect: Dialect = DIALECTS["crun"]
-) -> dict[str, int]:
+def process_limits(limits: Limits, *, without_cgroup: bool = False) -> dict[str, int]:
     """The rlimits of a component: soft and hard alike, never above what this process may give.
 
     Args:
         limits: The plan's.
         without_cgroup: Bound processes too, which otherwise the cgroup does.
-        dialect: Of the runtime that sets them.
 
     Returns:
         By the names of getrlimit(2).
@@ -131,8 +124,6 @@ def process_limits(
         wanted["RLIMIT_FSIZE"] = limits.file_bytes
     if without_cgroup:
         wanted["RLIMIT_NPROC"] = limits.pids + _NPROC_OF_OTHERS
-    if not dialect.data_is_bounded:
-        wanted["RLIMIT_AS"] = wanted["RLIMIT_DATA"] + _MAPPED_BYTES
     return {name: _at_most_hard(name, value) for name, value in wanted.items()}
 
 

@@ -21,7 +21,6 @@ class Dialect:
             but what keeps it.
         more_pids: Threads of its own, which count in the container's limit.
         guest_mounts: File systems that its kernel mounts unasked, and that are therefore asked for, read-only.
-        data_is_bounded: Whether its kernel heeds RLIMIT_DATA for what is mapped; else the address space is bounded.
         errno_of_filters: Whether its filter answers with the number that the bundle asks for.
     """
 
@@ -33,7 +32,6 @@ class Dialect:
     own_kernel: bool = False
     more_pids: int = 0
     guest_mounts: tuple[str, ...] = ()
-    data_is_bounded: bool = True
     errno_of_filters: bool = True
 
 
@@ -56,7 +54,6 @@ _RUNSC = Dialect(
     own_kernel=True,
     more_pids=256,
     guest_mounts=("/sys", "/tmp", "/dev/net", "/dev/pts"),  # noqa: S108 - of the container, and read-only
-    data_is_bounded=False,
     errno_of_filters=False,
 )
 
