@@ -17,6 +17,7 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="list outputs in quarantine",
         description="List outputs in quarantine, the oldest job first: JOB/ITEM, when it was put there, where it is.\n"
         "What was found in each is in the job's report and in `veilbox audit show --job JOB`.",
+        epilog="example:\n  veilbox quarantine list --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with the digest of each output")

@@ -15,6 +15,11 @@ REASONS = {
     "duty": "a law or an order asks for it",
 }
 
+_EPILOG = """\
+example:
+  veilbox quarantine release 1f2e3d4c/0 --reason false-alarm -o street.mp4
+"""
+
 
 def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the action's parser."""
@@ -24,7 +29,7 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="release an output from quarantine",
         description="Release an output that verify held back, by your own decision. It must be byte for byte what\n"
         "verify looked at, as the audit log says. The log is told who decided, and why, before OUT has its name.",
-        epilog=f"reasons:\n{words}",
+        epilog=f"{_EPILOG}\nreasons:\n{words}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("output_in_quarantine", metavar="JOB/ITEM", help="as `veilbox quarantine list` prints it")
