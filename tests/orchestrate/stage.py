@@ -32,7 +32,7 @@ _UP_TO_3 = [Gate(name=name, tried="", found="", held=True) for name, level in GA
 GATES_HELD = tuple(gate for gate in _UP_TO_3 if gate.name in FROM_INSIDE)
 SEEN_FROM_HOST = tuple(gate for gate in _UP_TO_3 if gate.name not in FROM_INSIDE)
 # How far the clock goes at each look at it.
-TICK_S = 0.05
+TICK_S = 0.01
 
 
 @dataclass

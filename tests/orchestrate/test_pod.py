@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
-from stage import GATES_HELD, Clock, Played, Stage, clock, look, pod_on
+from stage import GATES_HELD, TICK_S, Clock, Played, Stage, clock, look, pod_on
 
 from veilbox.core.control import Faulted, Finish, Finished, FromComponent, Heartbeat, Hello, ItemDone, Probed, Ready
 from veilbox.core.errors import (
@@ -167,6 +167,19 @@ def test_a_start_has_an_end(stage: Stage, clock: Clock) -> None:
 def test_life_without_progress_is_a_hang(pod: Pod, stage: Stage) -> None:
     with pytest.raises(ComponentHung, match="pod: no component made progress"):
         drain(pod, stage)
+
+
+def _talk(pod: Pod, stage: Stage, *, looks: int) -> None:
+    for _ in range(looks):
+        stage.beat("ingest")
+        stage["ingest"].say(*[Heartbeat(item=0, frames=0)] * 50)
+        assert list(pod.poll()) == []
+
+
+def test_a_flood_of_words_does_not_stop_the_clock(pod: Pod, stage: Stage) -> None:
+    # If only waiting counted, a tick a look, there would have to be fifty times as many.
+    with pytest.raises(ComponentHung, match="pod: no component made progress"):
+        _talk(pod, stage, looks=round(2 / TICK_S / 50))
 
 
 def test_progress_keeps_a_job_alive(pod: Pod, stage: Stage, clock: Clock) -> None:

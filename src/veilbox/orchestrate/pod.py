@@ -274,6 +274,7 @@ class Pod:
         for _ in range(_AT_A_LOOK):
             if member.ended:
                 return
+            before = time.monotonic()
             try:
                 received = member.launched.control.receive()
             except ComponentDied:
@@ -281,7 +282,10 @@ class Pod:
             if received is None:
                 return
             member.last_seen_s = time.monotonic()
-            if not self._absorb(name, member, received[0]):
+            if self._absorb(name, member, received[0]):
+                # Hearing that somebody lives is waiting for work: else a flood of such words would stop the clock.
+                self._still_s += time.monotonic() - before
+            else:
                 self._still_s = 0.0
                 yield name, received[0]
 
