@@ -109,7 +109,8 @@ class ImageEncoder:
 
 def output_error(error: OSError) -> OutputError:
     """The tree's error for a file that cannot be written."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # A job's outputs may have what was free on the disk when it began: beyond it a file is too large.
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return OutputError(
         "the disk is full" if full else "the output cannot be written",
         actual=error.strerror or type(error).__name__,
