@@ -137,7 +137,7 @@ def _told(item: Item, *seen: Seen) -> None:
 
 
 def test_detectors_may_leave_out_frames_between_whole_looks() -> None:
-    item = _item(Policy(detection=Detection(recall=Recall.BALANCED)))
+    item = _item(Policy(detection=Detection(recall=Recall.FAST)))
     _told(item, Seen.WHOLE, *[Seen.NOT] * 4, Seen.PARTS, Seen.WHOLE)
     assert item.seen == {Seen.WHOLE: 2, Seen.PARTS: 1, Seen.NOT: 4}
 
@@ -145,11 +145,11 @@ def test_detectors_may_leave_out_frames_between_whole_looks() -> None:
 @pytest.mark.parametrize(
     ("detection", "seen"),
     [
-        (Detection(), [Seen.NOT]),
-        (Detection(), [Seen.PARTS]),
-        (Detection(), [Seen.WHOLE, *[Seen.NOT] * 6]),
-        (Detection(), [Seen.WHOLE, *[Seen.NOT] * 5, Seen.PARTS]),
-        (Detection(recall=Recall.HIGH), [Seen.WHOLE, Seen.NOT]),
+        (Detection(recall=Recall.FAST), [Seen.NOT]),
+        (Detection(recall=Recall.FAST), [Seen.PARTS]),
+        (Detection(recall=Recall.FAST), [Seen.WHOLE, *[Seen.NOT] * 6]),
+        (Detection(recall=Recall.FAST), [Seen.WHOLE, *[Seen.NOT] * 5, Seen.PARTS]),
+        (Detection(), [Seen.WHOLE, Seen.NOT]),
         (Detection(stride=1), [Seen.WHOLE, Seen.PARTS]),
     ],
 )

@@ -41,13 +41,17 @@ def test_what_waits_for_a_look_and_for_what_follows_has_slots(
 
 
 _STRIDES: dict[str, tuple[Policy, StreamInfo, int]] = {
-    "balanced": (Policy(), _film(1920, 1080), 6),
+    "balanced": (Policy(), _film(1920, 1080), 1),
     "high": (Policy(detection=Detection(recall=Recall.HIGH)), _film(1280, 720), 1),
-    "fast": (Policy(detection=Detection(recall=Recall.FAST)), _film(1280, 720), 12),
+    "fast": (Policy(detection=Detection(recall=Recall.FAST)), _film(1280, 720), 6),
     "a stride by number": (Policy(detection=Detection(stride=4)), _film(1280, 720), 1),
     "low latency": (Policy(tracking=Tracking(low_latency=True)), _film(1280, 720), 1),
-    "little look-ahead": (Policy(tracking=Tracking(lookahead=3)), _film(1280, 720), 3),
-    "frames that fill the ring": (Policy(), _film(7680, 4320), 1),
+    "little look-ahead": (
+        Policy(detection=Detection(recall=Recall.FAST), tracking=Tracking(lookahead=3)),
+        _film(1280, 720),
+        3,
+    ),
+    "frames that fill the ring": (Policy(detection=Detection(recall=Recall.FAST)), _film(7680, 4320), 1),
 }
 
 

@@ -127,7 +127,7 @@ def test_where_the_kernel_refuses_overlays_images_are_merged_and_it_is_said(
     first = report(tmp_path)
     assert first["outputs"][0]["frames"] == 50
     assert {component["root"] for component in first["components"].values()} == {"merged"}
-    assert {component["isolation"]["level"] for component in first["components"].values()} == {3}
+    assert {component["isolation"]["level"] for component in first["components"].values()} == {4}
     chains = store.layers / "chains"
     made = {path.name: path.stat().st_ino for path in chains.iterdir()}
     assert 1 < len(made) <= len(first["components"])  # some images have the same layers

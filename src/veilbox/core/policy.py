@@ -82,8 +82,9 @@ SIDES: Mapping[Recall, Sides] = MappingProxyType(
 # picture without need (2026-11).
 _BELIEVED = 5
 # Frames from one look at the whole to the next where a detector may choose. At six what is lost between two of them is
-# within the six frames that tracks are extended by, and within the twelve that they bridge.
-LONGEST_STRIDE: Mapping[Recall, int] = MappingProxyType({Recall.FAST: 12, Recall.BALANCED: 6, Recall.HIGH: 1})
+# within the six frames that tracks are extended by, and within the twelve that they bridge; still it exposed 1 of 84
+# people of the film set whom looks at every frame hide, and so did four (2026-11): it is for who asks for speed.
+LONGEST_STRIDE: Mapping[Recall, int] = MappingProxyType({Recall.FAST: 6, Recall.BALANCED: 1, Recall.HIGH: 1})
 
 
 class Verdict(StrEnum):
