@@ -270,6 +270,7 @@ class TestProfiles:
             SRGB[:128] + struct.pack(">I", 1 << 31) + SRGB[132:],
             SRGB[:12] + b"link" + SRGB[16:],
         ],
+        ids=["nothing", "cut off", "no signature", "another space", "too many tags", "a link"],
     )
     def test_a_profile_that_is_none(self, spoilt: bytes) -> None:
         assert rebuilt_profile(spoilt, "RGB") == b""

@@ -57,7 +57,6 @@ def test_bundles_that_veilbox_makes_have_no_finding_beside_their_rings(name: str
         ({"podSelector": {"matchLabels": {"app": "x"}}, "policyTypes": ["Ingress", "Egress"]}, {OPEN, NO_POLICY}),
         ({"podSelector": {"matchExpressions": [{}]}, "policyTypes": ["Ingress", "Egress"]}, {OPEN, NO_POLICY}),
     ],
-    ids=str,
 )
 def test_only_a_policy_that_allows_nothing_closes_a_pod(policy: dict[str, Any], broken: set[str]) -> None:
     data = changed("kubernetes", {}).split(b"\n---\n")[0]

@@ -78,7 +78,7 @@ def test_a_sealed_component_passes_every_look(proc: Proc) -> None:
     assert len(gates) == 10
 
 
-@pytest.mark.parametrize("other", [INIT, SUPERVISOR, PEER])
+@pytest.mark.parametrize("other", [INIT, SUPERVISOR, PEER], ids=["init", "supervisor", "peer"])
 @pytest.mark.parametrize(
     ("kind", "gate"),
     [
