@@ -35,17 +35,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_PROMISED] = promised
 
 
-# Markers of tests that share what a machine has once: containers and control groups, ports, processors' time.
-_OF_THE_MACHINE = frozenset({"sealed", "registry", "cosign", "emulator"})
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under `--dist loadgroup` what shares the machine runs one after the other, beside what needs nothing of it."""
-    for item in items:
-        if _OF_THE_MACHINE & {mark.name for mark in item.iter_markers()}:
-            item.add_marker(pytest.mark.xdist_group("machine"))
-
-
 _PROMISED = pytest.StashKey[frozenset[str]]()
 
 
