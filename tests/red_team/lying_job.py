@@ -22,7 +22,7 @@ from veilbox.orchestrate.anonymize import anonymize
 from veilbox.orchestrate.progress import Silent
 
 # Long, for it is to find who is silent and not who waits for a processor.
-DEADLINE_S = 30
+DEADLINE_S = 15
 
 
 def ended(lie: str, component: str, folder: Path) -> dict[str, object]:

@@ -34,7 +34,7 @@ SEED = os.environ.get("VEILBOX_SEED", str(random.SystemRandom().randrange(10**6)
 FRAMES = 50
 DEADLINE_S = 2
 # Jobs that are hit side by side: one that was stopped while it started is waited for ten seconds, doing nothing.
-AT_ONCE = 3
+AT_ONCE = 5
 # A bound on a hang, not on speed: the allowance of a start-up is 10 s, the machine may be shared.
 BOUND_S = 60
 # So often a draw may fall after the job's end before a run counts as unable to hit.
