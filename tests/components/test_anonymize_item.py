@@ -19,7 +19,6 @@ from veilbox.core.zones import Zone
 from veilbox.transport.consumer import FrameView
 from veilbox.transport.info import decode_info, encode_info
 from veilbox.transport.messages import ANALYSED, Frame, Start
-from veilbox.vision.redact import Redactor
 
 AUDIO = AudioInfo(
     codec="aac", sample_rate=48_000, channels=2, layout="stereo", time_base=(1, 48_000), extradata="c2VjcmV0"
@@ -105,7 +104,7 @@ def test_without_zones_everything_is_hidden() -> None:
 def test_a_zone_is_hidden_in_a_copy_and_over_one_that_keeps() -> None:
     grey = FrameView(_frame(0, analysed=True).frame, memoryview(bytearray(b"\x80" * INFO.layout.nbytes)))
     item = _item(Policy(), [Zone(points=LEFT, keep=True), Zone(points=LEFT)])
-    told = bytes(item.redacted(grey, Regions.empty(), Redactor(Policy().redaction)))
+    told = bytes(item.redacted(grey, Regions.empty()))
     luma = np.frombuffer(told, np.uint8, count=64 * 48).reshape(48, 64)
     assert (luma[:, :32] == 16).all()
     assert (luma[:, 34:] == 128).all()
@@ -115,7 +114,7 @@ def test_a_zone_is_hidden_in_a_copy_and_over_one_that_keeps() -> None:
 def test_a_frame_with_nothing_to_hide_is_not_copied() -> None:
     item = _item(Policy(), [Zone(points=RIGHT, keep=True)])
     frame = _frame(0, analysed=True)
-    assert item.redacted(frame, Regions.empty(), Redactor(Policy().redaction)) is frame.buffer
+    assert item.redacted(frame, Regions.empty()) is frame.buffer
 
 
 def _shows(light: int) -> FrameView:

@@ -97,6 +97,7 @@ class Item:
         self.held: dict[int, FrameView] = {}
         self.covered = dict.fromkeys(Origin, 0)
         self.seen = dict.fromkeys(Seen, 0)
+        self._redactor = Redactor(policy.redaction, Noise.fresh())
         self.scratch: NDArray[np.uint8] = np.empty(self.layout.nbytes, np.uint8)
         self.frames = 0
         self.received = 0
@@ -133,7 +134,7 @@ class Item:
         self.kept += int(np.count_nonzero(kept & (placed.scores >= least)))
         return Detections(placed.boxes[~kept], placed.scores[~kept], placed.classes[~kept])
 
-    def redacted(self, frame: FrameView, regions: Regions, redactor: Redactor) -> memoryview:
+    def redacted(self, frame: FrameView, regions: Regions) -> memoryview:
         """The frame's samples with everything hidden; those in its slot are not touched.
 
         Redaction works on a private copy: the clean ring must not hold a raw pixel even for a moment, for export maps
@@ -143,7 +144,7 @@ class Item:
             return frame.buffer
         np.copyto(self.scratch, np.frombuffer(frame.buffer, np.uint8, count=self.layout.nbytes))
         planes = planes_of(self.scratch.data, self.layout)
-        redactor.redact(planes, self.layout, regions, full_range=self.full_range)
+        self._redactor.redact(planes, self.layout, regions, full_range=self.full_range)
         if self.zones:
             self.zones.hide(planes, full_range=self.full_range)
         return self.scratch.data
@@ -210,7 +211,6 @@ class _Anonymize:
         self._clean: RingProducer = clean
         self._hidden: Sender | None = edges.regions_out()
         self._boxes = BoxGatherer(edges.boxes_in())
-        self._redactor = Redactor(configure.policy.redaction)
         self._item: Item | None = None
         self._told: dict[int, tuple[int, ...]] = {}
 
@@ -254,7 +254,6 @@ class _Anonymize:
         if self._hidden is not None:
             self._hidden.start(start.item)
         self._item = item
-        self._redactor = Redactor(self._policy.redaction, Noise.fresh())  # each item's own
 
     def _zones_of(self, number: int) -> tuple[Zone, ...]:
         """Those of the item's camera, which the supervisor told before it opened the item."""
@@ -309,7 +308,7 @@ class _Anonymize:
 
     def _emit(self, item: Item, sequence: int, regions: Regions) -> None:
         frame = item.held.pop(sequence)
-        pixels = item.redacted(frame, regions, self._redactor)
+        pixels = item.redacted(frame, regions)
         slot = self._clean.acquire()
         slot.buffer[:] = pixels[: item.layout.nbytes]
         self._clean.publish(

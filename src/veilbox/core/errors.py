@@ -98,9 +98,15 @@ class VeilboxError(Exception):
             message += f" ({', '.join(pair)})"
         return f"{message}. {self.advice}." if self.advice else f"{message}."
 
-    def located(self, where: str) -> VeilboxError:
-        """The same error with another place: the supervisor knows file names, a component does not."""
-        return type(self)(self.what, where=where, expected=self.expected, actual=self.actual, advice=self.advice)
+    def located(self, where: str, *, advice: str = "") -> VeilboxError:
+        """The same error with another place: the supervisor knows file names, a component does not.
+
+        Args:
+            where: The place.
+            advice: What to do next, where the error does not say.
+        """
+        said = self.advice or advice
+        return type(self)(self.what, where=where, expected=self.expected, actual=self.actual, advice=said)
 
 
 class UsageError(VeilboxError):

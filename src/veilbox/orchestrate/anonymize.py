@@ -19,12 +19,12 @@ from veilbox.metrics.histogram import Histogram, middle
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import open_log
-from veilbox.orchestrate.audit_trail import AUDIT, AuditTrail
+from veilbox.orchestrate.audit_trail import AuditTrail
 from veilbox.orchestrate.image_sboms import image_sboms
 from veilbox.orchestrate.launcher import Launcher
 from veilbox.orchestrate.machine import engine, runtimes
 from veilbox.orchestrate.models import chosen_models
-from veilbox.orchestrate.plan import anonymize_plan, second_detectors
+from veilbox.orchestrate.plan import AUDIT, anonymize_plan, second_detectors
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.quarantine import Quarantine

@@ -18,10 +18,10 @@ from veilbox.core.policy import Policy
 from veilbox.oci.image.store import ImageStore
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import open_log
-from veilbox.orchestrate.audit_trail import AUDIT, AuditTrail
+from veilbox.orchestrate.audit_trail import AuditTrail
 from veilbox.orchestrate.launcher import Launcher
 from veilbox.orchestrate.machine import engine
-from veilbox.orchestrate.plan import audit_plan
+from veilbox.orchestrate.plan import AUDIT, audit_plan
 from veilbox.orchestrate.pod import Pod
 from veilbox.seal.canary import planted
 

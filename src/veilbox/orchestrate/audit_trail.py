@@ -46,11 +46,11 @@ from veilbox.core.plan import Plan
 from veilbox.core.policy import Policy, Retention
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import LogFolder
+from veilbox.orchestrate.plan import AUDIT
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.report import AuditReference, Checked, Output, SourceFailure
 from veilbox.orchestrate.source_digest import SourceDigest
 
-AUDIT = "audit"
 # Entries in one message: a few hundred bytes each, and a control packet holds 256 KiB.
 _BATCH = 200
 # What a job that failed waits for its last entry; the log answers within milliseconds, or is what failed.

@@ -62,8 +62,8 @@ OBJECTS = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "tv", "lapt
 DETECTORS = MappingProxyType(
     {"face": "detect-centerface", "plate": "detect-plates"} | dict.fromkeys(OBJECTS, "detect-objects")
 )
-# Whose image gives verify's second opinion on a class; it is the image's own model, whatever the first look runs.
-_SECOND_OPINIONS = MappingProxyType({"face": "detect-centerface", "plate": "detect-plates"})
+# Classes on which verify has a second opinion: from the same image with its own model, whatever the first look runs.
+_SECOND_OPINIONS = ("face", "plate")
 
 
 def detectors(policy: Policy) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def detectors(policy: Policy) -> tuple[str, ...]:
 
 def second_detectors(policy: Policy) -> dict[str, str]:
     """The components of the second look and the images that they run, for the classes that have a second opinion."""
-    images = {image: None for name, image in _SECOND_OPINIONS.items() if name in policy.detection.classes}
+    images = (DETECTORS[name] for name in _SECOND_OPINIONS if name in policy.detection.classes)
     return {f"{SECOND}{image.removeprefix(DETECT)}": image for image in images}
 
 

@@ -36,13 +36,8 @@ def read_policy(path: Path) -> Policy:
     try:
         return parse_policy(raw, as_json=path.suffix == ".json")
     except UsageError as error:
-        raise UsageError(
-            error.what,
-            where=f"{path}: {error.where}" if error.where else str(path),
-            expected=error.expected,
-            actual=error.actual,
-            advice=error.advice or _ADVICE,
-        ) from error
+        where = f"{path}: {error.where}" if error.where else str(path)
+        raise error.located(where, advice=_ADVICE) from error
 
 
 def parse_policy(raw: bytes, *, as_json: bool) -> Policy:

@@ -15,8 +15,8 @@ from veilbox.core.job import Item, Job
 from veilbox.core.plan import Plan
 from veilbox.core.policy import Verdict
 from veilbox.metrics.histogram import Histogram
-from veilbox.orchestrate.audit_trail import AUDIT, AuditTrail
-from veilbox.orchestrate.plan import VERIFY, detectors_of, second_detectors_of
+from veilbox.orchestrate.audit_trail import AuditTrail
+from veilbox.orchestrate.plan import AUDIT, VERIFY, detectors_of, second_detectors_of
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.quarantine import Quarantine

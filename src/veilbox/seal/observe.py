@@ -14,7 +14,7 @@ from veilbox.seal.outcome import errno_name
 _PROC = Path("/proc")
 # The gate's word and the kernel's.
 _NAMESPACES = {"pid": "pid", "mount": "mnt", "network": "net", "ipc": "ipc", "uts": "uts"}
-_CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 _INIT = 1
 
 
@@ -114,17 +114,18 @@ def _overlap(some: tuple[tuple[int, int], ...], others: tuple[tuple[int, int], .
     return any(a < b + n and b < a + m for a, m in some for b, n in others)
 
 
-def _status(proc: Path, pid: int) -> dict[str, str]:
+def status_of(proc: Path, pid: int) -> dict[str, str]:
+    """What the kernel says of a process in its `status`, by the names there."""
     text = (proc / str(pid) / "status").read_text(encoding="utf-8", errors="replace")
     return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
 
 
 def _judged(proc: Path, pid: int, judge: Callable[[Mapping[str, str]], Gate]) -> Gate:
-    return judge(_status(proc, pid))
+    return judge(status_of(proc, pid))
 
 
 def _capabilities(status: Mapping[str, str]) -> Gate:
-    full = [f"{name} {status[name]}" for name in _CAPABILITY_SETS if int(status[name], 16)]
+    full = [f"{name} {status[name]}" for name in CAPABILITY_SETS if int(status[name], 16)]
     found = ", ".join(full) or "all empty"
     return Gate(name="capabilities-empty", tried="read the sets from the host", found=found, held=not full)
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from veilbox.core.isolation import Gate
-from veilbox.seal.observe import observe
+from veilbox.seal.observe import CAPABILITY_SETS, observe, status_of
 from veilbox.seal.outcome import errno_name
 
 _PROC = Path("/proc")
-_CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 _FILTERED = "2"  # linux/seccomp.h SECCOMP_MODE_FILTER
 
 # What a component's own process would show and a sandbox does not.
@@ -53,8 +52,8 @@ def _keeper(proc: Path, pid: int, program: Path) -> Gate:
 
 def _capabilities(proc: Path, pid: int, peers: Mapping[str, int]) -> Gate:
     try:
-        status = _status(proc, pid)
-        full = [f"{name} {status[name]}" for name in _CAPABILITY_SETS if int(status[name], 16)]
+        status = status_of(proc, pid)
+        full = [f"{name} {status[name]}" for name in CAPABILITY_SETS if int(status[name], 16)]
         own = _user_namespace(proc, str(pid))
         others = {_user_namespace(proc, str(one)) for one in ("self", *peers.values())}
         found, held = ", ".join(full) or "all empty", not full or own not in others
@@ -66,16 +65,11 @@ def _capabilities(proc: Path, pid: int, peers: Mapping[str, int]) -> Gate:
 
 def _filter(proc: Path, pid: int) -> Gate:
     try:
-        mode = _status(proc, pid)["Seccomp"]
+        mode = status_of(proc, pid)["Seccomp"]
     except (OSError, KeyError) as error:
         mode = f"unknown: {type(error).__name__}"
     tried = "read the sandbox's mode from the host"
     return Gate(name="seccomp-active", tried=tried, found=f"mode {mode}", held=mode == _FILTERED)
-
-
-def _status(proc: Path, pid: int) -> dict[str, str]:
-    text = (proc / str(pid) / "status").read_text(encoding="utf-8", errors="replace")
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
 
 
 def _user_namespace(proc: Path, pid: str) -> str:

@@ -40,10 +40,10 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(arguments: argparse.Namespace) -> int:
     """Probe and print; what was found is a result, not a failure."""
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
+    from veilbox.oci.runtime.dialect import candidates  # noqa: PLC0415
     from veilbox.orchestrate.isolation_probe import probe_isolation  # noqa: PLC0415
 
-    runtimes = (arguments.runtime,) if arguments.runtime else _RUNTIMES[:2]
-    found = probe_isolation(ImageStore.default(), runtimes=runtimes)
+    found = probe_isolation(ImageStore.default(), runtimes=candidates(arguments.runtime or "auto", None))
     if arguments.json:
         sys.stdout.write(json.dumps(_document(found)) + "\n")
     else:

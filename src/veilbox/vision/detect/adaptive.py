@@ -241,8 +241,7 @@ def _speeds(frames: list[_Frame]) -> Boxes:
     for frame in reversed(frames[:-1]):
         if not len(frame.found) or not unknown.any():
             continue
-        shared = overlaps(end.found.boxes, frame.expected(end.index))
-        shared[end.found.classes[:, None] != frame.found.classes[None]] = 0
+        shared = _shared(end.found.boxes, frame.expected(end.index), end.found, frame.found)
         best = shared.argmax(axis=1)
         known = unknown & (shared.max(axis=1) >= _SAME)
         way = _middles(end.found.boxes) - _middles(frame.found.boxes[best])
