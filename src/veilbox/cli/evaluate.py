@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from veilbox.cli.policy_options import add_detection_options, policy_from
+from veilbox.cli.page_file import write_page_file
+from veilbox.cli.policy_options import add_covering_options, add_detection_options, policy_from
 from veilbox.cli.progress_bar import progress_for
-from veilbox.core.errors import OutputError, SourceMissing, UsageError
+from veilbox.core.errors import SourceMissing, UsageError
 from veilbox.core.job import Job
-from veilbox.core.policy import Policy, Shape
+from veilbox.core.policy import Policy
 
 if TYPE_CHECKING:
     from veilbox.orchestrate.evaluate import ClassResult, Evaluation
@@ -71,14 +72,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _add_policy_options(parser: argparse.ArgumentParser) -> None:
     add_detection_options(parser)
-    group = parser.add_argument_group("redaction")
-    group.add_argument("--shape", choices=[*Shape], help="default: box")
-    group.add_argument("--margin", type=float, metavar="SHARE", help="added on each side (default: 0.15)")
-    group.add_argument("--lookahead", type=int, metavar="FRAMES", help="frames to wait for what follows (default: 12)")
-    group.add_argument("--low-latency", action="store_const", const=True, help="no frame waits; margins are larger")
-    group.add_argument(
-        "--stride", type=int, metavar="FRAMES", help="frames from one detection to the next (default: where needed)"
-    )
+    add_covering_options(parser.add_argument_group("redaction"))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -100,7 +94,9 @@ def run(arguments: argparse.Namespace) -> int:
                 job, labels, store=ImageStore.default(), progress=progress, overlap=arguments.overlap
             )
     if arguments.plots is not None:
-        _write_plots(arguments.plots, _told(results))
+        from veilbox.orchestrate.evaluation_page import evaluation_page  # noqa: PLC0415
+
+        write_page_file(arguments.plots, evaluation_page(_told(results)))
     if arguments.json:
         _print_json(results)
     else:
@@ -149,16 +145,6 @@ def _told(results: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
     import msgspec  # noqa: PLC0415
 
     return [{"options": name, **msgspec.to_builtins(result)} for name, result in results.items()]
-
-
-def _write_plots(path: Path, told: list[dict[str, Any]]) -> None:
-    from veilbox.orchestrate.evaluation_page import evaluation_page  # noqa: PLC0415
-
-    page = evaluation_page(told)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise OutputError("cannot write the page", where=str(path), actual=str(error.strerror)) from error
 
 
 def _print_json(results: Mapping[str, Evaluation]) -> None:

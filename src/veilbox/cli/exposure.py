@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from veilbox.cli.audit.places import read_json
-from veilbox.core.errors import OutputError, UsageError
+from veilbox.cli.page_file import write_page_file
+from veilbox.core.errors import UsageError
 
 _EPILOG = """\
 example:
@@ -53,8 +54,4 @@ def write_page(path: Path, report: Mapping[str, Any], evaluation: Sequence[Any] 
     """
     from veilbox.orchestrate.exposure_page import exposure_page  # noqa: PLC0415
 
-    page = exposure_page(report, evaluation)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise OutputError("cannot write the page", where=str(path), actual=str(error.strerror)) from error
+    write_page_file(path, exposure_page(report, evaluation))

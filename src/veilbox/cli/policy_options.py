@@ -23,9 +23,10 @@ from veilbox.core.policy import (
     Verification,
 )
 from veilbox.core.zones import Zone, parse_zone
+from veilbox.orchestrate.plan import DETECTORS
 
 # Classes that the built-in models know.
-CLASSES = ("face", "plate", "person", "bicycle", "car", "motorcycle", "bus", "truck", "tv", "laptop", "cell phone")
+CLASSES = tuple(DETECTORS)
 
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
@@ -88,22 +89,11 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_redaction_options(parser: argparse.ArgumentParser) -> None:
-    """How to hide, what may stay, and how to encode."""
-    group = parser.add_argument_group("redaction")
-    group.add_argument("--style", choices=[*Style], help="default: solid, which keeps nothing of what it hides")
-    group.add_argument(
-        "--cells",
-        type=int,
-        metavar="N",
-        help=f"independent cells across a region for pixelate and blur, 1 to {MAX_CELLS} (default: 6)",
-    )
+def add_covering_options(group: argparse._ArgumentGroup) -> None:
+    """Which pixels of a film are hidden, by what was found in its frames."""
     group.add_argument("--shape", choices=[*Shape], help="default: box")
     group.add_argument(
         "--margin", type=float, metavar="SHARE", help="added on each side, as a share of the box (default: 0.15)"
-    )
-    group.add_argument(
-        "--feather", type=float, metavar="SHARE", help="soft border around it, as a share of the box (default: 0)"
     )
     group.add_argument("--lookahead", type=int, metavar="FRAMES", help="frames to wait for what follows (default: 12)")
     group.add_argument(
@@ -116,7 +106,23 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
         "--stride",
         type=int,
         metavar="FRAMES",
-        help="frames from one detection to the next; 1 looks at every frame (default: looks where needed)",
+        help="frames from one detection to the next (default: 1, every frame; with --recall fast where needed)",
+    )
+
+
+def add_redaction_options(parser: argparse.ArgumentParser) -> None:
+    """How to hide, what may stay, and how to encode."""
+    group = parser.add_argument_group("redaction")
+    group.add_argument("--style", choices=[*Style], help="default: solid, which keeps nothing of what it hides")
+    group.add_argument(
+        "--cells",
+        type=int,
+        metavar="N",
+        help=f"independent cells across a region for pixelate and blur, 1 to {MAX_CELLS} (default: 6)",
+    )
+    add_covering_options(group)
+    group.add_argument(
+        "--feather", type=float, metavar="SHARE", help="soft border around it, as a share of the box (default: 0)"
     )
     group.add_argument(
         "--zone",

@@ -165,7 +165,8 @@ class Detection:
         image_side: The most for a single picture, which is searched at its own size where that is between the
             least of `SIDES` and this; None takes what `recall` asks for.
         stride: Frames from one detection to the next; frames between are covered by the tracks on both sides. None
-            looks at the whole of every few frames (`LONGEST_STRIDE`) and between them where these two do not agree.
+            looks at every frame, or, where `recall` lets a detector choose (`LONGEST_STRIDE`), at the whole of every
+            few frames and between them where these two do not agree.
     """
 
     classes: tuple[str, ...] = ("face",)
