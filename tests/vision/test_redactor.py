@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -86,17 +86,23 @@ class Picture:
 
 
 def touched(layout: FrameLayout, index: int, box: Box) -> NDArray[np.bool_]:
-    """Samples of a plane whose square meets the half-open box; a box without extent means its pixel."""
+    """Samples of a plane whose square meets the half-open box; a box without extent means its pixel.
+
+    Of the last sample of an odd row or column, what lies beyond the picture is nobody's.
+    """
     plane = layout.format.planes[index]
     rows, columns, _ = layout.plane_shape(index)
     x1, y1, x2, y2 = box
     x2, y2 = (x2 if x2 > x1 else math.floor(x1) + 1), (y2 if y2 > y1 else math.floor(y1) + 1)
 
-    def meets(count: int, shift: int, low: float, high: float) -> NDArray[np.bool_]:
+    def meets(count: int, extent: int, shift: int, low: float, high: float) -> NDArray[np.bool_]:
         start = np.arange(count) << shift
-        return (start < high) & (start + (1 << shift) > low)
+        end = np.minimum(start + (1 << shift), extent)
+        met: NDArray[np.bool_] = (start < high) & (end > low)
+        return met
 
-    return meets(rows, plane.y_shift, y1, y2)[:, None] & meets(columns, plane.x_shift, x1, x2)[None]
+    tall = meets(rows, layout.height, plane.y_shift, y1, y2)
+    return tall[:, None] & meets(columns, layout.width, plane.x_shift, x1, x2)[None]
 
 
 def solid(margin: float = 0.0, shape: Shape = Shape.BOX) -> Redaction:
@@ -156,6 +162,7 @@ BOXES = st.tuples(
     margin=st.sampled_from([0.0, 0.15, 1.0]),
     shape=st.sampled_from(Shape),
 )
+@example(name="yuv420p", boxes=[(WIDTH, 0, WIDTH, 0)], margin=0.0, shape=Shape.BOX)  # beside the picture
 def test_solid_covers_any_boxes_with_their_margin(name: str, boxes: list[Box], margin: float, shape: Shape) -> None:
     picture = Picture(name)
     picture.redact(*boxes, redaction=solid(margin, shape))

@@ -25,11 +25,11 @@ from veilbox.scan.rules import RULES
 from veilbox.scan.scanner import Scanned, Unreadable, scan
 from veilbox.scan.suppression import Suppression, apply
 from veilbox.scan.tree import Place
+from veilbox.seal import group_bounds
 from veilbox.seal.mounts import parse as parse_mounts
 
 _PROC = Path("/proc")
 _KINDS = ("pid", "net", "mnt", "ipc", "uts", "user", "cgroup")
-_LEAST_UNLIMITED = 1 << 62
 _UNLIMITED = 1 << 63
 # A container that has just been created is still its runtime, with the runtime's rights, or has not yet laid its own
 # walls: what drifts is looked at again. Interpreters start in a tenth of it on an idle machine.
@@ -236,21 +236,25 @@ def _limits(process: Path) -> dict[str, int]:
 
 
 def _bound(word: str) -> int:
-    number = _UNLIMITED if word in {"unlimited", "max"} else int(word)
-    return _UNLIMITED if number >= _LEAST_UNLIMITED else number
+    return _UNLIMITED if word == "unlimited" else int(word)
 
 
 def _cgroup(process: Path) -> dict[str, int | None]:
     groups = _groups(process)
-    readers = {"memory": _memory_bound, "pids": _process_bound, "cpu": _share}
+    readers = {"memory": group_bounds.memory_bytes, "pids": group_bounds.pids, "cpu": _share}
     found: dict[str, int | None] = {}
     for name, read in readers.items():
-        old = name in groups
         folder = groups.get(name) or groups.get(UNIFIED)
         with suppress(OSError, ValueError):
             if folder is not None:
-                found[name] = read(folder, old=old)
+                found[name] = read(folder)
     return found
+
+
+def _share(folder: Path) -> int | None:
+    """Microseconds of processor time in a second."""
+    processors = group_bounds.processors(folder)
+    return None if processors is None else round(processors * 1_000_000)
 
 
 def _groups(process: Path) -> dict[str, Path]:
@@ -261,33 +265,6 @@ def _groups(process: Path) -> dict[str, Path]:
         _, controllers, path = line.split(":", 2)
         paths |= dict.fromkeys(controllers.split(","), path)
     return {name: hierarchy.folder(paths[name]) for name, hierarchy in hierarchies.items() if name in paths}
-
-
-def _memory_bound(folder: Path, *, old: bool) -> int | None:
-    return _bounded(folder / ("memory.limit_in_bytes" if old else "memory.max"))
-
-
-def _process_bound(folder: Path, *, old: bool) -> int | None:
-    del old  # the same in both
-    return _bounded(folder / "pids.max")
-
-
-def _share(folder: Path, *, old: bool) -> int | None:
-    """Microseconds of processor time in a second. Source: kernel, sched-bwc.rst and cgroup-v2.rst."""
-    if old:
-        quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
-    else:
-        quota, period = _text(folder / "cpu.max").split()
-    return None if quota in {"-1", "max"} else round(int(quota) * 1_000_000 / int(period))
-
-
-def _bounded(file: Path) -> int | None:
-    bound = _bound(_text(file))
-    return None if bound == _UNLIMITED else bound
-
-
-def _text(file: Path) -> str:
-    return file.read_text("ascii").strip()
 
 
 def _words(process: Path) -> tuple[str, ...]:

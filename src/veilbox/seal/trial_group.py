@@ -11,13 +11,15 @@ import mmap
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from veilbox.core.isolation import Gate
+from veilbox.seal import group_bounds
+from veilbox.seal.group_bounds import is_v2
 
 # What the trial may use, and what it tries. A Python that has just been forked writes about two megabytes.
 _MEMORY_BYTES, _WRITTEN_BYTES, _STEP_BYTES = 6 << 20, 12 << 20, 1 << 20
@@ -36,7 +38,6 @@ _V2: Mapping[str, Mapping[str, object]] = {
     "pids": {"pids.max": 1},
     "cpu": {"cpu.max": f"{_QUOTA_US} {_PERIOD_US}"},
 }
-_V2_MARK = "cgroup.controllers"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +102,7 @@ class Trial:
         if status not in {0, _FORK_PASSED}:
             return Bites(reason=f"the trial ended with {status}")
         memory, cpu = self._folders["memory"], self._folders["cpu"]
-        hits = _field(memory / "memory.events", "max") if _is_v2(memory) else _number(memory / "memory.failcnt")
+        hits = _field(memory / "memory.events", "max") if is_v2(memory) else _number(memory / "memory.failcnt")
         return Bites(memory=hits > 0, pids=status != _FORK_PASSED, cpu=_field(cpu / "cpu.stat", "nr_throttled") > 0)
 
     def _remove(self) -> None:
@@ -111,12 +112,8 @@ class Trial:
                 folder.rmdir()
 
 
-def _is_v2(folder: Path) -> bool:
-    return (folder / _V2_MARK).exists()
-
-
 def _limit(name: str, folder: Path) -> None:
-    for file, value in (_V2 if _is_v2(folder) else _V1)[name].items():
+    for file, value in (_V2 if is_v2(folder) else _V1)[name].items():
         _write(folder / file, str(value))
 
 
@@ -173,9 +170,9 @@ def bounds(folders: Mapping[str, Path], *, memory_bytes: int, pids: int, cpus: f
         trial: What the kernel enforced.
     """
     in_force = {
-        "memory": (_bound(folders.get("memory"), "memory.limit_in_bytes", "memory.max"), float(memory_bytes)),
-        "pids": (_bound(folders.get("pids"), "pids.max", "pids.max"), float(pids)),
-        "cpu": (_processors(folders.get("cpu")), cpus),
+        "memory": (_in_force(folders.get("memory"), group_bounds.memory_bytes), float(memory_bytes)),
+        "pids": (_in_force(folders.get("pids"), group_bounds.pids), float(pids)),
+        "cpu": (_in_force(folders.get("cpu"), group_bounds.processors), cpus),
     }
     loose = [name for name, (found, planned) in in_force.items() if found is None or found > planned * _ROUNDING]
     tried = [name for name in in_force if not getattr(trial, name)]
@@ -195,28 +192,10 @@ def bounds(folders: Mapping[str, Path], *, memory_bytes: int, pids: int, cpus: f
 _ROUNDING = 1.01
 
 
-def _bound(folder: Path | None, old: str, new: str) -> float | None:
-    if folder is None:
-        return None
+def _in_force(folder: Path | None, read: Callable[[Path], float | None]) -> float | None:
+    """A group that is not there or cannot be read bounds nothing."""
     with suppress(OSError, ValueError):
-        number = int((folder / (new if _is_v2(folder) else old)).read_text("ascii"))
-        return float(number) if 0 <= number < _UNLIMITED else None
-    return None
-
-
-# v1 shows the largest number of whole pages for no limit, v2 the word `max`.
-_UNLIMITED = 1 << 62
-
-
-def _processors(folder: Path | None) -> float | None:
-    if folder is None:
-        return None
-    with suppress(OSError, ValueError):
-        if _is_v2(folder):
-            quota, period = (folder / "cpu.max").read_text("ascii").split()
-        else:
-            quota, period = ((folder / f"cpu.cfs_{word}_us").read_text("ascii") for word in ("quota", "period"))
-        return int(quota) / int(period) if int(quota) > 0 else None
+        return None if folder is None else read(folder)
     return None
 
 
