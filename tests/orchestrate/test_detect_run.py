@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from veilbox.core.errors import ComponentDied, Failure, ProtocolError, SourceCor
 from veilbox.core.job import Item, Job
 from veilbox.core.policy import Policy
 from veilbox.core.stream import Kind
+from veilbox.core.zones import Zone, parse_zone
 from veilbox.orchestrate.detect import DetectRun
 from veilbox.orchestrate.plan import detect_plan
 from veilbox.orchestrate.pod import Pod
@@ -79,11 +81,14 @@ def stage(clock: Clock) -> Iterator[_Detecting]:
     assert stage.stopped == 1
 
 
-def run(stage: _Detecting, source: Path, play: Callable[[_Detecting], None]) -> DetectRun:
+def run(
+    stage: _Detecting, source: Path, play: Callable[[_Detecting], None], *, zones: tuple[Zone, ...] = ()
+) -> DetectRun:
     """Run a job of one film whose components have said everything before."""
     source.write_bytes(b"raw")
-    job = Job(items=(Item(source=source, output=None, name="in0"),), policy=POLICY)
-    with Pod(detect_plan(POLICY, PROGRAMS, cpus=2), stage, POLICY, CANARIES) as pod:
+    policy = replace(POLICY, zones=zones)
+    job = Job(items=(Item(source=source, output=None, name="in0"),), policy=policy)
+    with Pod(detect_plan(policy, PROGRAMS, cpus=2), stage, policy, CANARIES) as pod:
         stage.enter()
         pod.await_ready()
         ran = DetectRun(job, pod, _Beats(stage), (WHO,))
@@ -107,6 +112,16 @@ def test_boxes_come_in_pixels_of_the_film(stage: _Detecting, tmp_path: Path) -> 
     assert ran.thresholds["face"] == 0.5
     assert (box.frame, box.category, box.film) == (0, "face", True)
     assert box.xywh == pytest.approx((10, 20, 20, 40))
+
+
+@pytest.mark.parametrize(
+    ("zone", "left"),
+    [("keep 0,0 1,0 1,1 0,1", 0), ("keep 640x352 0,0 40,0 40,70 0,70", 0), ("keep 640x352 0,0 25,0 25,70 0,70", 1)],
+)
+def test_what_lies_wholly_in_a_zone_that_keeps_is_left_out(
+    stage: _Detecting, tmp_path: Path, zone: str, left: int
+) -> None:
+    assert len(run(stage, tmp_path / "in.mp4", honest, zones=(parse_zone(zone),)).boxes) == left
 
 
 def says(name: str, *messages: FromComponent) -> Callable[[_Detecting], None]:

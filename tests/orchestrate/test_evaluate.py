@@ -10,6 +10,7 @@ import pytest
 
 from veilbox.core.errors import UsageError
 from veilbox.core.policy import Detection, Policy, Redaction, Tracking
+from veilbox.core.zones import Zone
 from veilbox.evaluation.labels import Labels, parse_labels
 from veilbox.orchestrate.detect import Box, Found, Searched
 from veilbox.orchestrate.evaluate import judged
@@ -78,6 +79,32 @@ def test_exposure_is_told_for_other_thresholds_with_tracks_made_anew() -> None:
     }
     own = next(one for one in face.exposures if one.score == 0.2)
     assert own.exposure == face.exposure
+
+
+def test_exposure_for_other_thresholds_is_left_out_where_nobody_asks() -> None:
+    notes = [{"image_id": frame, "bbox": [10, 10, 10, 10], "track_id": 1} for frame in range(3)]
+    seen = found(FILM, *(box(frame, (10, 10, 10, 10)) for frame in range(3)))
+    told = judged(seen, labels(3, *notes), EXACT).classes["face"]
+    assert judged(seen, labels(3, *notes), EXACT, by_threshold=False).classes["face"] == replace(told, exposures=())
+
+
+LEFT = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+
+
+def test_zones_hide_keep_and_are_no_false_cover() -> None:
+    left, right = {"image_id": 0, "bbox": [10, 10, 10, 10]}, {"image_id": 0, "bbox": [60, 10, 10, 10]}
+    told, seen = labels(1, left, right, name="a.jpg"), found(IMAGE, box(0, (60, 10, 10, 10)))
+    cases = {
+        "no zone": (None, 2, 0.5, 0.5, 0.0),
+        "hidden": (Zone(points=LEFT), 2, 0.5, 1.0, 0.01),  # one column more than half, as anonymize covers it
+        "keeps": (Zone(points=LEFT, keep=True), 1, 1.0, 1.0, 0.0),
+        "another camera's": (Zone(points=LEFT, camera="*/yard/*"), 2, 0.5, 0.5, 0.0),
+    }
+    for name, (zone, wanted, recall, covered, needless) in cases.items():
+        result = judged(seen, told, replace(EXACT, zones=() if zone is None else (zone,)))
+        face = result.classes["face"]
+        assert (face.labels, face.recall, face.covered) == (wanted, recall, covered), name
+        assert result.false_cover <= needless, name
 
 
 def test_boxes_that_a_job_would_not_hand_on_keep_no_track_alive() -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veilbox.cli.policy_options import CLASSES, add_detection_options, policy_from
+from veilbox.cli.policy_options import CLASSES, add_detection_options, add_zone_option, policy_from
 from veilbox.cli.progress_bar import progress_for
 from veilbox.core.errors import PartialFailure
 from veilbox.core.job import Job
@@ -24,7 +24,7 @@ examples:
 Printed is COCO's results list: one object for each box with image_id, category_id, bbox [x, y, width, height] in pixels
 of the picture as a viewer sees it, and score; beside them file_name, category and, for films, frame (from 0).
 image_id counts the inputs from 0 in their order; category_id counts from 1 in the order face, plate, then
-what a model of yours finds, in alphabetical order.
+what a model of yours finds, in alphabetical order. What lies wholly in a zone that keeps is left out.
 """
 
 # COCO counts categories from 1.
@@ -43,6 +43,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="file or folder (recursive)")
     parser.add_argument("--format", choices=["coco"], default="coco", help="default: coco")
     add_detection_options(parser)
+    add_zone_option(parser)
     parser.add_argument("--json", action="store_true", help="print an error as JSON too")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from veilbox.cli.page_file import write_page_file
-from veilbox.cli.policy_options import add_covering_options, add_detection_options, policy_from
+from veilbox.cli.policy_options import add_covering_options, add_detection_options, add_zone_option, policy_from
 from veilbox.cli.progress_bar import progress_for
 from veilbox.core.errors import SourceMissing, UsageError
 from veilbox.core.job import Job
@@ -72,7 +72,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _add_policy_options(parser: argparse.ArgumentParser) -> None:
     add_detection_options(parser)
-    add_covering_options(parser.add_argument_group("redaction"))
+    redaction = parser.add_argument_group("redaction")
+    add_covering_options(redaction)
+    add_zone_option(redaction)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -91,7 +93,13 @@ def run(arguments: argparse.Namespace) -> int:
         job = Job(items=items, policy=policy, folder=False)
         with progress_for(quiet=arguments.quiet) as progress:
             results[name] = evaluate(
-                job, labels, store=ImageStore.default(), progress=progress, overlap=arguments.overlap
+                job,
+                labels,
+                store=ImageStore.default(),
+                progress=progress,
+                overlap=arguments.overlap,
+                # The table has no room for it.
+                by_threshold=arguments.json or arguments.plots is not None,
             )
     if arguments.plots is not None:
         from veilbox.orchestrate.evaluation_page import evaluation_page  # noqa: PLC0415

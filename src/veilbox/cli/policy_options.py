@@ -110,6 +110,18 @@ def add_covering_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_zone_option(group: argparse._ActionsContainer) -> None:
+    """Which parts of a picture are hidden or kept, whatever is found there."""
+    group.add_argument(
+        "--zone",
+        action="append",
+        metavar="ZONE",
+        help="a polygon that is always hidden: 'X,Y X,Y X,Y...' in shares of width and height, or in pixels with the "
+        "picture's size before them: '1920x1080 X,Y...'; 'keep' in front leaves visible what lies wholly inside. "
+        "Repeatable; zones of one camera stand in a policy file",
+    )
+
+
 def add_redaction_options(parser: argparse.ArgumentParser) -> None:
     """How to hide, what may stay, and how to encode."""
     group = parser.add_argument_group("redaction")
@@ -124,14 +136,7 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--feather", type=float, metavar="SHARE", help="soft border around it, as a share of the box (default: 0)"
     )
-    group.add_argument(
-        "--zone",
-        action="append",
-        metavar="ZONE",
-        help="a polygon that is always hidden: 'X,Y X,Y X,Y...' in shares of width and height, or in pixels with the "
-        "picture's size before them: '1920x1080 X,Y...'; 'keep' in front leaves visible what lies wholly inside. "
-        "Repeatable; zones of one camera stand in a policy file",
-    )
+    add_zone_option(group)
     group.add_argument("--keep", action="append", choices=[*Keep], help="what may stay besides pixels; repeatable")
     group.add_argument(
         "--metadata",

@@ -15,6 +15,7 @@ from veilbox.components.introduction import decode_introduction
 from veilbox.core.control import ItemDone, ItemFailed, ItemStarted, OpenItem
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ComponentDied, ProtocolError, VeilboxError
+from veilbox.core.frame import FrameLayout
 from veilbox.core.job import Item, Job
 from veilbox.core.plan import Plan
 from veilbox.core.seen import Seen
@@ -31,6 +32,7 @@ from veilbox.orchestrate.source import open_source_file
 from veilbox.seal.canary import planted
 from veilbox.transport.messages import Boxes, End, Packet, Start
 from veilbox.transport.relay import Receiver
+from veilbox.vision.redact.zones import Zones
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,6 +236,7 @@ class DetectRun:
         if started is None:
             raise ProtocolError("boxes of an item that never started", where=opened.item.name)
         view = self._view(started)
+        zones = self._zones(opened.item.name, view)
         # Detectors answer at their own pace; what is told must not depend on it.
         names = list(self._receivers)
         for name, message in sorted(opened.found, key=lambda one: (one[1].sequence, names.index(one[0]))):
@@ -245,7 +248,10 @@ class DetectRun:
                 raise ProtocolError("a detector found a class that it does not have", where=name)
             if not {self._classes[name][kind] for kind in found.classes} <= {*self._job.policy.detection.classes}:
                 raise ProtocolError("a detector found a class that was not asked for", where=name)
-            for box, score, kind in zip(_upright(found, view), found.scores, found.classes, strict=True):
+            boxes = _upright(found, view)
+            for box, score, kind, kept in zip(boxes, found.scores, found.classes, zones.keeps(boxes), strict=True):
+                if kept:
+                    continue
                 x1, y1, x2, y2 = (float(value) for value in box)
                 yield Box(
                     item=opened.number,
@@ -256,6 +262,13 @@ class DetectRun:
                     score=float(score),
                     film=started.kind is Kind.FILM,
                 )
+
+    def _zones(self, name: str, view: AnalysisView) -> Zones:
+        """A source's zones in its upright picture."""
+        policy = self._job.policy
+        width, height = _upright_size(view)
+        layout = FrameLayout(pixel_format="gray", width=width, height=height)
+        return Zones([policy.zones[zone] for zone in policy.zones_of(name)], layout, 0)
 
     def _view(self, started: ItemStarted) -> AnalysisView:
         detection = self._job.policy.detection
@@ -295,10 +308,13 @@ def _searched(opened: _Open, detectors: int) -> Searched:
 
 def _upright(found: Detections, view: AnalysisView) -> NDArray[np.float32]:
     """Boxes scaled to the upright picture's size and clipped to it."""
-    width, height = view.frame_width, view.frame_height
-    if view.rotation in (90, 270):
-        width, height = height, width
+    width, height = _upright_size(view)
     scale = np.array([width / view.width, height / view.height] * 2, np.float32)
     limit = np.array([width, height] * 2, np.float32)
     clipped: NDArray[np.float32] = np.clip(found.boxes * scale, 0, limit)
     return clipped
+
+
+def _upright_size(view: AnalysisView) -> tuple[int, int]:
+    turned = view.rotation in (90, 270)
+    return (view.frame_height, view.frame_width) if turned else (view.frame_width, view.frame_height)

@@ -29,6 +29,7 @@ from veilbox.oci.image.store import ImageStore
 from veilbox.orchestrate.detect import Box, Found, Searched, detect
 from veilbox.orchestrate.progress import Progress
 from veilbox.vision.redact import Redactor
+from veilbox.vision.redact.zones import Zones
 from veilbox.vision.track import Tracker
 
 # Boxes from here on make the curve: weaker ones are noise by the hundred.
@@ -141,7 +142,61 @@ class _Picture:
     whole: bool = True
 
 
-def evaluate(job: Job, labels: Labels, *, store: ImageStore, progress: Progress, overlap: float = IOU) -> Evaluation:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ground:
+    """An empty picture of a source's size on which regions and zones are hidden as anonymize hides them.
+
+    Attributes:
+        layout: Of one plane of bytes.
+        redactor: Blacks out.
+        zones: The source's.
+        always: Pixels that zones hide in every frame.
+    """
+
+    layout: FrameLayout
+    redactor: Redactor
+    zones: Zones
+    always: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, searched: Searched, policy: Policy) -> _Ground:
+        """The ground for one source."""
+        layout = FrameLayout(pixel_format="gray", width=searched.width, height=searched.height)
+        zones = Zones([policy.zones[zone] for zone in policy.zones_of(searched.name)], layout, 0)
+        redactor = Redactor(dataclasses.replace(policy.redaction, style=Style.SOLID))
+        picture = _blank(layout)
+        zones.hide([picture], full_range=True)
+        return cls(layout=layout, redactor=redactor, zones=zones, always=picture[..., 0] == 0)
+
+    def hidden(self, regions: Regions) -> NDArray[np.bool_]:
+        """Which pixels anonymize would black out."""
+        picture = _blank(self.layout)
+        self.redactor.redact([picture], self.layout, regions, full_range=True)
+        hidden: NDArray[np.bool_] = (picture[..., 0] == 0) | self.always
+        return hidden
+
+    def asked(self, told: Sequence[Label]) -> tuple[Label, ...]:
+        """Labels, those ignored that lie in a zone that keeps: what is there is to stay visible."""
+        boxes = np.array([label.box for label in told], np.float32).reshape(-1, 4)
+        return tuple(
+            dataclasses.replace(label, ignored=True) if kept else label
+            for label, kept in zip(told, self.zones.keeps(boxes), strict=True)
+        )
+
+
+def _blank(layout: FrameLayout) -> NDArray[np.uint8]:
+    return np.full((layout.height, layout.width, 1), 255, np.uint8)
+
+
+def evaluate(
+    job: Job,
+    labels: Labels,
+    *,
+    store: ImageStore,
+    progress: Progress,
+    overlap: float = IOU,
+    by_threshold: bool = True,
+) -> Evaluation:
     """Search every item of a job in sealed containers and hold what is found against labels.
 
     Args:
@@ -150,6 +205,7 @@ def evaluate(job: Job, labels: Labels, *, store: ImageStore, progress: Progress,
         store: Component images.
         progress: Told of every step.
         overlap: From which overlap on a found box is a label's.
+        by_threshold: Whether exposure is told for other thresholds too: films are followed anew for each.
 
     Raises:
         UsageError: No label is of a class that the policy hides, or no picture is labelled.
@@ -166,17 +222,21 @@ def evaluate(job: Job, labels: Labels, *, store: ImageStore, progress: Progress,
         )
     detection = dataclasses.replace(job.policy.detection, floor=FLOOR)
     asked = dataclasses.replace(job, policy=dataclasses.replace(job.policy, detection=detection))
-    return judged(detect(asked, store=store, progress=progress), labels, job.policy, overlap=overlap)
+    found = detect(asked, store=store, progress=progress)
+    return judged(found, labels, job.policy, overlap=overlap, by_threshold=by_threshold)
 
 
-def judged(found: Found, labels: Labels, policy: Policy, *, overlap: float = IOU) -> Evaluation:
+def judged(
+    found: Found, labels: Labels, policy: Policy, *, overlap: float = IOU, by_threshold: bool = True
+) -> Evaluation:
     """Hold what was found against labels.
 
     Args:
-        found: With boxes down to `FLOOR`.
+        found: With boxes down to `FLOOR`, without those that a zone keeps.
         labels: Of the same sources.
         policy: What was asked for.
         overlap: From which overlap on a found box is a label's.
+        by_threshold: Whether exposure is told for other thresholds too.
     """
     boxes: dict[int, dict[int, list[Box]]] = defaultdict(lambda: defaultdict(list))
     for box in found.boxes:
@@ -192,7 +252,8 @@ def judged(found: Found, labels: Labels, policy: Policy, *, overlap: float = IOU
             actual=", ".join(one.name for one in found.searched[:3]),
         )
     classes = [name for name in policy.detection.classes if name in labels.categories]
-    exposures = _exposures(found, boxes, labels, policy, classes) if _any_identity(pictures) else {}
+    follow = by_threshold and _any_identity(pictures)
+    exposures = _exposures(found, boxes, labels, policy, classes) if follow else {}
     return Evaluation(
         pictures=len(pictures),
         unlabelled=sum(_length(one, policy) for one in found.searched) - len(pictures),
@@ -241,10 +302,11 @@ def _shares(
     scores: _Scores,
 ) -> Iterator[tuple[Label, float]]:
     """The labels of a source and how much of each is hidden."""
+    ground = _Ground.of(searched, policy)
     for frame, regions in _tracked(searched, boxes, policy, scores):
-        wanted = _wanted(labels.at(searched.name, frame) or (), policy)
+        wanted = _wanted(ground.asked(labels.at(searched.name, frame) or ()), policy)
         if wanted:
-            yield from _hidden_shares(_hidden(searched, regions, policy), wanted)
+            yield from _hidden_shares(ground.hidden(regions), wanted)
 
 
 def _wanted(told: Sequence[Label], policy: Policy) -> list[Label]:
@@ -265,11 +327,12 @@ def _pictures(
     policy: Policy,
     scores: _Scores,
 ) -> Iterator[_Picture]:
+    ground = _Ground.of(searched, policy)
     for frame, regions in _tracked(searched, boxes, policy, scores):
-        told = labels.at(searched.name, frame)
-        if told is None:
+        labelled = labels.at(searched.name, frame)
+        if labelled is None:
             continue
-        hidden = _hidden(searched, regions, policy)
+        told, hidden = ground.asked(labelled), ground.hidden(regions)
         wanted = _wanted(told, policy)
         yield _Picture(
             name=searched.name,
@@ -278,7 +341,10 @@ def _pictures(
                 Scored(category=box.category, box=_corners(box), score=box.score) for box in boxes.get(frame, ())
             ),
             shares=tuple(_hidden_shares(hidden, wanted)),
-            needless=share_needless(hidden, [label.box for label in wanted], margin=policy.redaction.margin),
+            # What the policy always hides was asked for.
+            needless=share_needless(
+                hidden & ~ground.always, [label.box for label in wanted], margin=policy.redaction.margin
+            ),
             whole=frame % policy.detection.sent_every == 0 and frame not in searched.parts | searched.unseen,
         )
 
@@ -317,16 +383,6 @@ def _detections(boxes: Sequence[Box], classes: Sequence[str]) -> Detections:
         np.array([box.score for box in boxes], np.float32),
         np.array([classes.index(box.category) for box in boxes], np.int32),
     )
-
-
-def _hidden(searched: Searched, regions: Regions, policy: Policy) -> NDArray[np.bool_]:
-    """Which pixels anonymize would black out."""
-    layout = FrameLayout(pixel_format="gray", width=searched.width, height=searched.height)
-    picture = np.full((searched.height, searched.width, 1), 255, np.uint8)
-    redaction = dataclasses.replace(policy.redaction, style=Style.SOLID)
-    Redactor(redaction).redact([picture], layout, regions, full_range=True)
-    hidden: NDArray[np.bool_] = picture[..., 0] == 0
-    return hidden
 
 
 def _corners(box: Box) -> tuple[float, float, float, float]:
