@@ -23,7 +23,7 @@ demo: setup $(FILM) ## set everything up, then anonymise a film with faces in se
 		--report build/demo/report.json
 
 test: test-packages setup ## set everything up, then run the whole test suite
-	@$(SETUP) run $(BIN)/pytest $(PYTEST_ARGS)
+	@$(SETUP) run $(BIN)/python scripts/run_tests.py $(PYTEST_ARGS)
 
 setup: packages .venv/.installed images ## packages, Python environment and component images
 
