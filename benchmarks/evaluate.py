@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench import BIN, ROOT, machine
+from contenders import BIN
+from figures import ROOT, machine
 from PIL import Image
 from recall import DEFACE_THRESHOLD
 

@@ -23,6 +23,11 @@ def at_1080p(folder: Path, film: Path) -> Path:
     return _copied(folder / f"{film.stem}-1080p.mp4", film, (1920, 1080), frame_count(film))
 
 
+def at_2160p(folder: Path, *, frames: int) -> Path:
+    """The first frames of the demo film, enlarged to 3840x2160."""
+    return _copied(folder / f"faces-2160p-{frames}.mp4", DEMO, (3840, 2160), frames)
+
+
 def frame_count(film: Path) -> int:
     """Frames of a film, by its container's word; these films are our own."""
     with av.open(str(film)) as container:

@@ -1,6 +1,7 @@
 """The floor: decode and encode the same film with the same encoder and settings through the same library.
 
-Run as a program of its own: `transcode.py FILM OUTPUT`. Prints seconds and frames as JSON.
+Run as a program of its own: `transcode.py SOURCE OUTPUT`; of a folder every file, one after the other. Prints seconds
+and frames as JSON.
 """
 
 from __future__ import annotations
@@ -15,11 +16,21 @@ from veilbox.media.encoder import open_encoder
 from veilbox.media.source import AudioPacket, open_source
 
 
-def main(film: Path, output: Path) -> None:
-    """Transcode a film."""
+def main(source: Path, output: Path) -> None:
+    """Transcode a film or a folder."""
     began = time.monotonic()
+    if source.is_dir():
+        output.mkdir(exist_ok=True)
+        frames = sum(transcode(path, output / path.name) for path in sorted(source.iterdir()))
+    else:
+        frames = transcode(source, output)
+    sys.stdout.write(json.dumps({"seconds": time.monotonic() - began, "frames": frames}) + "\n")
+
+
+def transcode(path: Path, output: Path) -> int:
+    """Transcode one file; the number of its frames."""
     frames = 0
-    with film.open("rb") as source_file, open_source(source_file) as source, output.open("w+b") as output_file:
+    with path.open("rb") as source_file, open_source(source_file) as source, output.open("w+b") as output_file:
         buffer = memoryview(bytearray(source.info.layout.nbytes))
         encoder = open_encoder(output_file, output.suffix.removeprefix("."), source.info, Encoding())
         for part in source.read():
@@ -29,7 +40,7 @@ def main(film: Path, output: Path) -> None:
             encoder.write(buffer, part.pts, part.duration)
             frames += 1
         encoder.close()
-    sys.stdout.write(json.dumps({"seconds": time.monotonic() - began, "frames": frames}) + "\n")
+    return frames
 
 
 if __name__ == "__main__":
