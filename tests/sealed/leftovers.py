@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ class Leftovers:
     cgroups: frozenset[str]
     mounts: frozenset[str]
     run_folders: frozenset[str]
+    canaries: frozenset[str]
 
     @classmethod
     def here(cls) -> Leftovers:
@@ -34,6 +36,7 @@ class Leftovers:
             cgroups=frozenset(path for path in groups if not any(job in path for job in living)),
             mounts=_mounts(),
             run_folders=frozenset(str(job) for job in folders if job.name not in living),
+            canaries=frozenset(str(path) for path in _canaries() if not _locked(path)),
         )
 
     def __sub__(self, before: Leftovers) -> list[str]:
@@ -43,6 +46,7 @@ class Leftovers:
             *sorted(self.cgroups - before.cgroups),
             *sorted(self.mounts - before.mounts),
             *sorted(self.run_folders - before.run_folders),
+            *sorted(self.canaries - before.canaries),
         ]
 
 
@@ -101,12 +105,16 @@ def _run_roots() -> tuple[Path, ...]:
 
 
 def _living_jobs() -> set[str]:
-    return {job.name for root in _run_roots() for job in (root / "jobs").glob("*") if _locked(job)}
+    return {job.name for root in _run_roots() for job in (root / "jobs").glob("*") if _locked(job / "lock")}
 
 
-def _locked(job: Path) -> bool:
+def _canaries() -> Iterator[Path]:
+    return Path(tempfile.gettempdir()).glob("veilbox-canary-*")
+
+
+def _locked(path: Path) -> bool:
     try:
-        with (job / "lock").open("rb") as lock:
+        with path.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

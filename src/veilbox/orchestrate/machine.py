@@ -28,6 +28,7 @@ from veilbox.orchestrate.interruption import uninterrupted
 from veilbox.orchestrate.models import DetectModels, furnished, of_second_look
 from veilbox.orchestrate.plan import Program
 from veilbox.seal.allowlist import syscalls
+from veilbox.seal.canary import remove_forgotten
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,12 +116,13 @@ def engine(
         # Both before the namespaces: afterwards every user looks like root, and foreign mounts are out of sight.
         run = RunDirectory.here()
         run.sweep()
+        remove_forgotten()
         stack = ExitStack()
         try:
             try:
                 with uninterrupted():
                     job_id = new_job_id()
-                    stack.enter_context(monitored(run, job_id))
+                    stack.enter_context(monitored(run, job_id, remove_forgotten))
                     enter_private_namespaces()
                     made = _engine(run, job_id, images, models, stack, runtimes)
                 yield made

@@ -21,7 +21,7 @@ from veilbox.oci.runtime.monitor import monitored
 if "without stdin" in sys.argv:
     os.close(0)
 run, job_id = RunDirectory(Path(sys.argv[1])), new_job_id()
-with monitored(run, job_id) as monitor:
+with monitored(run, job_id, Path(sys.argv[2]).touch) as monitor:
     if "without stdin" in sys.argv:
         time.sleep(0.3)  # a monitor that believed us dead would find no job yet, and end
     job = run.open_job(job_id=job_id)
@@ -39,7 +39,7 @@ _BOUND_S = 30
 
 @contextmanager
 def _supervisor(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], int, Path]]:
-    line = [sys.executable, "-c", _SUPERVISOR, str(folder), *words]
+    line = [sys.executable, "-c", _SUPERVISOR, str(folder), str(folder.with_name("also")), *words]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -84,6 +84,7 @@ def test_the_job_of_a_killed_supervisor_is_removed(tmp_path: Path) -> None:
         process.kill()
         assert _ended(monitor)
         assert not job.exists()
+        assert (tmp_path / "also").exists()
 
 
 def test_it_waits_for_a_child_that_still_holds_the_lock(tmp_path: Path) -> None:
@@ -112,6 +113,7 @@ def test_the_monitor_ends_with_its_supervisor(tmp_path: Path) -> None:
         assert process.returncode == 0
         assert _ended(monitor)
         assert not job.exists()
+        assert not (tmp_path / "also").exists()
 
 
 def test_it_holds_nothing_of_its_supervisor_open(tmp_path: Path) -> None:

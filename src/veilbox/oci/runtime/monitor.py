@@ -11,7 +11,7 @@ import fcntl
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def monitored(run: RunDirectory, job_id: str) -> Iterator[int]:
+def monitored(run: RunDirectory, job_id: str, also: Callable[[], None]) -> Iterator[int]:
     """Have a process of our own remove a job if this one is killed within the block.
 
     Call it before `enter_private_namespaces`, for the same reasons as `RunDirectory.sweep`.
@@ -30,6 +30,7 @@ def monitored(run: RunDirectory, job_id: str) -> Iterator[int]:
     Args:
         run: Where the job's folder is or will be.
         job_id: From `new_job_id`; no folder need be there yet.
+        also: Removes what the supervisor keeps elsewhere; called after its death.
 
     Yields:
         The monitor's process id.
@@ -37,7 +38,7 @@ def monitored(run: RunDirectory, job_id: str) -> Iterator[int]:
     supervisor = os.pidfd_open(os.getpid())
     monitor = os.fork()
     if monitor == 0:
-        _watch(supervisor, run, job_id)
+        _watch(supervisor, run, job_id, also)
     os.close(supervisor)
     try:
         yield monitor
@@ -48,7 +49,7 @@ def monitored(run: RunDirectory, job_id: str) -> Iterator[int]:
             os.waitpid(monitor, 0)
 
 
-def _watch(supervisor: int, run: RunDirectory, job_id: str) -> NoReturn:
+def _watch(supervisor: int, run: RunDirectory, job_id: str, also: Callable[[], None]) -> NoReturn:
     """The monitor's whole life. It ends without unwinding: the frames below are the supervisor's."""
     status = 1
     try:
@@ -59,6 +60,7 @@ def _watch(supervisor: int, run: RunDirectory, job_id: str) -> NoReturn:
         waiter = select.poll()
         waiter.register(handle, select.POLLIN)
         waiter.poll()
+        also()
         run.bury(job_id)
         status = 0
     except (OSError, VeilboxError):  # nobody is left to be told; the next start sweeps, and says why it cannot
