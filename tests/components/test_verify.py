@@ -288,14 +288,15 @@ def _expect(control: SupervisorControl, kind: type[Any]) -> Any:
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(second, "load_detector", lambda *_, **__: NobodyThere())
+    monkeypatch.setattr(second, "load", lambda *_: NobodyThere())
+    monkeypatch.setattr(second, "read_card", lambda _: NobodyThere.card)
     monkeypatch.setattr(second, "model_folder", lambda models: models)
 
 
 @pytest.fixture
 def colourful(monkeypatch: pytest.MonkeyPatch, nobody: None) -> None:
     del nobody
-    monkeypatch.setattr(second, "load_detector", lambda *_, **__: ColourfulThings())
+    monkeypatch.setattr(second, "load", lambda *_: ColourfulThings())
 
 
 STYLES = [

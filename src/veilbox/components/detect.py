@@ -6,7 +6,6 @@ Analysis ring -> boxes, as numbers over a socket. No component of this kind sees
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from numpy.typing import NDArray
 
 from veilbox.components.edges import Edges
 from veilbox.components.introduction import Introduction, encode_introduction
+from veilbox.components.model import MODELS, introduce, model_folder
 from veilbox.components.pace import pace_of
 from veilbox.components.session import Session
-from veilbox.core.control import Configure, ItemDone, Ready
+from veilbox.core.control import Configure, ItemDone
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ProtocolError
 from veilbox.core.seen import Seen
@@ -29,9 +29,6 @@ from veilbox.transport.relay import Sender
 from veilbox.vision.detect import AdaptiveStride, Answer, Detector, Place, glimpse, load_detector
 from veilbox.vision.detect.candidates import Candidates
 from veilbox.vision.detect.nms import suppress
-
-# The image's model layer.
-MODELS = Path("/models")
 
 # Boxes of different classes from this overlap on are one thing. In 30 labelled street photographs two things of
 # different classes overlapped by 0.28 at most.
@@ -48,33 +45,15 @@ def run(session: Session, models: Path = MODELS) -> None:
     detector = _load(models, configure)
     if not channels:
         detector.detect(_blank(detector))
-    introduce(session, detector)
+    introduce(session, detector.card)
     if channels:
         Detect(session, configure, detector, edges, ring="analysis", every=False).run()
-
-
-def introduce(session: Session, detector: Detector) -> None:
-    """Say that pictures may come, and of which model's kind."""
-    card = detector.card
-    session.send(Ready(ready_ns=time.monotonic_ns(), classes=card.classes, model=str(card.digest), stride=card.stride))
 
 
 def _blank(detector: Detector) -> NDArray[np.uint8]:
     """A picture of nothing, two sides of different length, to see that outputs fit the decoder."""
     side = detector.card.stride * max(1, _TRIAL_SIDE // detector.card.stride)
     return np.zeros((side, 2 * side, 3), np.uint8)
-
-
-def model_folder(models: Path) -> Path:
-    """The one model of an image.
-
-    Raises:
-        ProtocolError: There is none, or another beside it.
-    """
-    folders = sorted(path for path in models.iterdir() if path.is_dir())
-    if len(folders) != 1:
-        raise ProtocolError("the image must hold one model", where=str(models), actual=str(len(folders)))
-    return folders[0]
 
 
 def _load(models: Path, configure: Configure) -> Detector:

@@ -81,6 +81,15 @@ class Edges:
         ((end, channel),) = self._exactly(edge, 1, producer=False).items()
         return RingConsumer(Path(end.ring), channel, self._waiter)
 
+    def arriving(self, edge: str) -> Channel:
+        """Where the only producer of an edge will be heard, before anybody reads it.
+
+        Raises:
+            ProtocolError: The plan has no such edge for this component.
+        """
+        (channel,) = self._exactly(edge, 1, producer=False).values()
+        return channel
+
     def _exactly(self, edge: str, count: int, *, producer: bool) -> dict[EdgeEnd, Channel]:
         ends = self._ends(edge, producer=producer)
         if len(ends) != count:

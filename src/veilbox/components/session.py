@@ -109,6 +109,16 @@ class Session:
                 self.beat()  # a reader that is never ahead of its ring would never wait
                 yield message
 
+    def called(self, channel: Channel) -> bool:
+        """Wait until something has arrived on a channel, and leave it there; False if every item is settled before."""
+        poll = select.poll()
+        poll.register(channel.fileno(), select.POLLIN)
+        while not self.finishing:
+            if poll.poll(0):
+                return True
+            self.wait(readable=[channel])
+        return False
+
     def wait(self, *, readable: Sequence[Channel] = (), writable: Sequence[Channel] = ()) -> None:
         """Wait for one of the channels, a control message or the next beat, whichever is first."""
         poll = select.poll()

@@ -9,7 +9,6 @@ from veilbox.core.policy import Encoding
 from veilbox.core.stream import Kind, StreamInfo
 from veilbox.media.film_encoder import FilmEncoder
 from veilbox.media.formats import film_format, image_format
-from veilbox.media.image_encoder import ImageEncoder
 from veilbox.media.picture import AudioPacket
 
 
@@ -63,5 +62,7 @@ def open_encoder(
     """
     chosen = encoding or Encoding()
     if info.kind is Kind.IMAGE:
+        from veilbox.media.image_encoder import ImageEncoder  # noqa: PLC0415 - Pillow, for pictures only
+
         return ImageEncoder(file, image_format(suffix), info, chosen)
     return FilmEncoder(file, film_format(suffix), info, chosen, threads=threads)

@@ -28,8 +28,8 @@ from veilbox.core.policy import Encoding
 from veilbox.core.stream import Kind, StreamInfo
 from veilbox.media.audio_copy import add_audio, audio_packet, is_usual_opus
 from veilbox.media.coding import CODINGS, Coding
+from veilbox.media.disk import output_error
 from veilbox.media.formats import FilmFormat
-from veilbox.media.image_encoder import output_error
 from veilbox.media.picture import AudioPacket
 from veilbox.media.planes import frame_planes, slot_planes
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import errno
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
@@ -17,6 +16,7 @@ from veilbox.core.metadata import TAGS, Metadata
 from veilbox.core.policy import Encoding
 from veilbox.core.stream import StreamInfo
 from veilbox.media.colour_profile import rebuilt_profile
+from veilbox.media.disk import output_error
 from veilbox.media.exif import exif_block
 from veilbox.media.image_source import MODES
 from veilbox.media.picture import AudioPacket
@@ -105,17 +105,6 @@ class ImageEncoder:
     ) -> None:
         if kind is None:
             self.close()
-
-
-def output_error(error: OSError) -> OutputError:
-    """The tree's error for a file that cannot be written."""
-    # A job's outputs may have what was free on the disk when it began: beyond it a file is too large.
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return OutputError(
-        "the disk is full" if full else "the output cannot be written",
-        actual=error.strerror or type(error).__name__,
-        advice="Free some space and start again" if full else "",
-    )
 
 
 def _image(buffer: memoryview, info: StreamInfo) -> Image.Image:

@@ -9,7 +9,6 @@ from veilbox.core.errors import SourceMissing
 from veilbox.core.metadata import MetadataField
 from veilbox.media.film_source import FilmSource
 from veilbox.media.formats import holds
-from veilbox.media.image_source import ImageSource
 from veilbox.media.picture import AudioPacket, Picture, Source
 from veilbox.media.sniff import Family, sniff
 
@@ -40,6 +39,8 @@ def open_source(
         family = sniff(file)
         if family in (Family.ISO, Family.MATROSKA, Family.AVI):
             return FilmSource(file, family, keep_audio=keep_audio, output_suffix=output_suffix)
+        from veilbox.media.image_source import ImageSource  # noqa: PLC0415 - Pillow, for pictures only
+
         return ImageSource(file, family, metadata=[field for field in metadata if holds(output_suffix, field)])
     except OSError as error:  # a bad sector or a lost share; what decoders raise was translated nearer by
         raise SourceMissing(

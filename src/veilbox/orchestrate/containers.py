@@ -10,7 +10,7 @@ import platform
 import socket
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -158,16 +158,22 @@ class ContainerLauncher:
         self._allotment = self._stack.enter_context(Allotment(ids))
 
     def launch(self, plan: Plan) -> dict[str, Launched]:
-        """Create and start all containers of a plan, side by side."""
+        """Create all containers of a plan side by side, and only then start them.
+
+        A component that is started imports libraries, which takes a processor: those still to be created would wait.
+        """
         self._trial.start()  # before there are threads, beside which a fork is no good idea
         ids = {container.name: self._allotment.take() for container in plan.containers}
         volumes = self._volumes(plan, ids)
         with ThreadPoolExecutor(max_workers=len(plan.containers)) as pool:
-            jobs = [
-                pool.submit(self._launch_one, container, volumes, ids[container.name]) for container in plan.containers
+            created = [
+                pool.submit(self._create, container, volumes, ids[container.name]) for container in plan.containers
             ]
-        for job in jobs:
-            job.result()
+            wait(created)
+            for job in created:
+                job.result()
+            for job in [pool.submit(self._start, container.name) for container in plan.containers]:
+                job.result()
         self._introduce()
         return dict(self._containers)
 
@@ -181,7 +187,7 @@ class ContainerLauncher:
             volumes[volume.name] = path
         return volumes
 
-    def _launch_one(self, container: Container, volumes: Mapping[str, Path], ids: IdRange) -> None:
+    def _create(self, container: Container, volumes: Mapping[str, Path], ids: IdRange) -> None:
         name = container.name
         rootfs = self._job.mount_point(f"root-{name}")
         root = self._mount_root(name, rootfs)
@@ -201,7 +207,7 @@ class ContainerLauncher:
             dialect=self._runtime.dialect,
         )
         write_bundle(bundle, config)
-        self._start(container, bundle, root)
+        self._create_in(container, bundle, root)
 
     def _mount_root(self, name: str, rootfs: Path) -> Root:
         layers = self._images[name].layers
@@ -212,7 +218,7 @@ class ContainerLauncher:
             return Root.MERGED
         return Root.OVERLAY
 
-    def _start(self, container: Container, bundle: Path, root: Root) -> None:
+    def _create_in(self, container: Container, bundle: Path, root: Root) -> None:
         name = container.name
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log, printed = os.pipe2(os.O_CLOEXEC)
@@ -229,12 +235,14 @@ class ContainerLauncher:
             launched.process = self._runtime.create(
                 container_id, bundle, stdin=theirs.fileno(), stdout=printed, stderr=printed
             )
-            launched.start_ns = time.monotonic_ns()
-            launched.create_ms = (launched.start_ns - before) / 1e6
-            self._runtime.start(container_id)
+            launched.create_ms = (time.monotonic_ns() - before) / 1e6
         finally:
             theirs.close()
             os.close(printed)
+
+    def _start(self, name: str) -> None:
+        self._containers[name].start_ns = time.monotonic_ns()
+        self._runtime.start(self._job.container_id(name))
 
     def _bounds(self, container: Container) -> Gate:
         """Whether the plan's limits are in force, and bite."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -44,6 +45,32 @@ class _Card(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     square: int | None = None
     training_data: str = ""
     recall: tuple[_Recall, ...] = ()
+
+
+def read_card(directory: Path) -> ModelCard:
+    """The card in a model's directory.
+
+    Raises:
+        ImageError: It is missing or malformed.
+    """
+    return parse_card(read_file(directory / "card.json"))
+
+
+def read_file(path: Path) -> bytes:
+    """One of a model's files.
+
+    Raises:
+        ImageError: It is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(
+            "the detector's image lacks a file",
+            where=path.name,
+            actual=error.strerror or "",
+            advice="Build the detector's image again",
+        ) from error
 
 
 def parse_card(content: bytes) -> ModelCard:

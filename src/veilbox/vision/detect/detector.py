@@ -16,7 +16,7 @@ from veilbox.core.errors import ImageError, ProtocolError
 from veilbox.core.policy import Recall
 from veilbox.vision.detect.candidates import Candidates
 from veilbox.vision.detect.card import ModelCard
-from veilbox.vision.detect.card_file import parse_card
+from veilbox.vision.detect.card_file import read_card, read_file
 from veilbox.vision.detect.decoding import decoder_named
 from veilbox.vision.detect.looks import Look, looks
 from veilbox.vision.detect.nms import suppress
@@ -149,7 +149,6 @@ def load_detector(
     threshold: float | None = None,
     floor: float | None = None,
     recall: Recall = Recall.BALANCED,
-    late: bool = False,
 ) -> Detector:
     """The model in a directory, after its digest was compared with its card's.
 
@@ -159,30 +158,17 @@ def load_detector(
         threshold: The score from which a detection counts; None takes the card's.
         floor: The lowest score that is handed on; None takes the card's, but never more than the threshold.
         recall: How much is worth finding.
-        late: Whether to load the model with the first picture only.
 
     Raises:
         ImageError: A file is missing, the card is malformed, the digest is another, or the model cannot be loaded.
     """
-    card = parse_card(_read(directory / "card.json"))
-    model = _read(directory / "model.onnx")
+    card = read_card(directory)
+    model = read_file(directory / "model.onnx")
     _require_digest(model, card.digest)
     counts = card.counting(recall) if threshold is None else threshold
     lowest = min(card.floor if floor is None else floor, counts)
-    session = Session(model, card, threads=threads, late=late)
+    session = Session(model, card, threads=threads)
     return Detector(card, session, threshold=counts, floor=lowest, shares=_SHARES[recall])
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(
-            "the detector's image lacks a file",
-            where=path.name,
-            actual=error.strerror or "",
-            advice="Build the detector's image again",
-        ) from error
 
 
 def _require_digest(model: bytes, expected: Digest) -> None:

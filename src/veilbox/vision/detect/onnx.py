@@ -26,33 +26,23 @@ class Session:
         model: The bytes of `model.onnx`, already compared with the card's digest.
         card: Its card.
         threads: Threads of one inference, at least 1.
-        late: Whether to load it with the first picture: loaded, it takes several times the memory of its file.
 
     Raises:
         ImageError: The model must not be loaded, ONNX Runtime cannot load it, or it lacks an input or output that the
             card names.
     """
 
-    def __init__(self, model: bytes, card: ModelCard, *, threads: int, late: bool = False) -> None:
+    def __init__(self, model: bytes, card: ModelCard, *, threads: int) -> None:
         check_structure(model, card)
         self._input = card.input
         self._outputs = list(card.outputs)
-        self._threads = threads
-        self._model = model
-        self._session: Any = None
-        if not late:
-            self._load()
+        import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415 - after the variable above; it ships no types
 
-    def _load(self) -> None:
-        # A detector that waits for its first picture does without the library's memory, too.
-        import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415 - it ships no types
-
-        options = _options(onnxruntime.SessionOptions(), self._threads)
+        options = _options(onnxruntime.SessionOptions(), threads)
         try:
-            self._session = onnxruntime.InferenceSession(self._model, options, providers=["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no base class below this one
             raise ImageError("the model cannot be loaded", where="model.onnx", actual=str(error)) from error
-        self._model = b""
         self._require_names()
 
     def _require_names(self) -> None:
@@ -79,8 +69,6 @@ class Session:
             ImageError: The model does not take a picture of this kind, or answers with something that is no number:
                 a heat that is NaN would otherwise read as "nobody here".
         """
-        if self._session is None:
-            self._load()
         try:
             outputs: list[NDArray[np.float32]] = self._session.run(
                 self._outputs, {self._input.name: batch_of(picture, self._input)}
