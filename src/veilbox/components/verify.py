@@ -102,9 +102,10 @@ class _Verify:
     def _prepare(self) -> SecondLook:
         """Load decoders and arrays once the first frame has been redacted: before, others need the processors."""
         if self._second is None:
-            from veilbox.components import look  # noqa: PLC0415
+            from veilbox.components import look  # noqa: F401, PLC0415 - all that `_look` needs
+            from veilbox.components.second_look import SecondLook  # noqa: PLC0415
 
-            self._second = look.SecondLook(self._edges, self._session)
+            self._second = SecondLook(self._edges, self._session)
         return self._second
 
     def _keep(self, payload: bytes) -> None:
