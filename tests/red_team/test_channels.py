@@ -40,7 +40,11 @@ CHANNELS = {
     "error texts": f"{4 * _MAX_FIELD_CHARS:,} characters an item",
 }
 IMPOSSIBLE = {"clean ring", "boxes", "output's descriptor", "output's name", "sockets", "audit log"}
-UNBOUNDED = {"pixels outside the boxes", "audio packets, with `--keep audio`"}
+UNBOUNDED = {
+    "pixels outside the boxes",
+    "coefficients of a JPEG picture outside the boxes",
+    "audio packets, with `--keep audio`",
+}
 
 
 def _table() -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from veilbox.core.coefficients import Coefficients
 from veilbox.core.errors import ProtocolError
 from veilbox.core.frame import PIXEL_FORMATS
 from veilbox.core.metadata import MOST_PROFILE, Metadata
@@ -152,3 +153,44 @@ def test_an_announcement_that_is_too_long_is_ours() -> None:
     audio = AudioInfo(codec="a", sample_rate=1, channels=1, layout="", time_base=(1, 1), extradata="A" * MAX_INFO_BYTES)
     with pytest.raises(LocalProtocolError):
         encode_info(StreamInfo(kind=Kind.FILM, width=1, height=1, pixel_format="gray", audio=audio))
+
+
+_KIND = Coefficients(pixel_format="yuv420p", tables=((3,) * 64,) * 3)
+_STILL = StreamInfo(kind=Kind.IMAGE, width=64, height=48, pixel_format="yuv420p", coefficients=_KIND)
+
+
+def test_coefficients_come_back() -> None:
+    assert decode_info(encode_info(_STILL))[0] == _STILL
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("kind", "film"),  # an encoder would take them for samples
+        ("pixel_format", "yuv444p"),
+        ("pixel_format", "rgb24"),
+        ("jpeg_quantization", [[1] * 64]),
+    ],
+)
+def test_coefficients_are_of_one_picture_and_its_samples(field: str, value: object) -> None:
+    announced = json.loads(encode_info(_STILL))
+    announced["stream"][field] = value
+    with pytest.raises(ProtocolError, match="not valid"):
+        decode_info(json.dumps(announced).encode())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tables", [[3] * 64] * 2),
+        ("tables", [[3] * 63] * 3),
+        ("tables", [[0] * 64] * 3),
+        ("tables", [[65_536] * 64] * 3),
+        ("pixel_format", "rgb24"),
+    ],
+)
+def test_steps_are_bounded(field: str, value: object) -> None:
+    announced = json.loads(encode_info(_STILL))
+    announced["stream"]["coefficients"][field] = value
+    with pytest.raises(ProtocolError, match="not valid"):
+        decode_info(json.dumps(announced).encode())

@@ -151,6 +151,12 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
     encoding.add_argument("--encoder", metavar="NAME", help="libx264, libx265, libvpx-vp9, libsvtav1, mpeg4, …")
     encoding.add_argument("--preset", metavar="NAME", help="the encoder's preset (default: veryfast for libx264)")
     encoding.add_argument("--crf", type=int, metavar="N", help="constant rate factor (default: 20 for libx264)")
+    encoding.add_argument(
+        "--re-encode",
+        action="store_const",
+        const=True,
+        help="decode and encode JPEG pictures as a whole, not only the blocks in which something is hidden",
+    )
 
 
 def add_verification_options(parser: argparse.ArgumentParser) -> None:
@@ -271,6 +277,7 @@ _SPELLED: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
     ("encoding", "encoder", "encoder", str),
     ("encoding", "preset", "preset", str),
     ("encoding", "crf", "crf", int),
+    ("encoding", "re_encode", "re_encode", bool),
     ("verification", "structure", "on_structure", Verdict),
     ("verification", "residual", "on_residual", Verdict),
     ("verification", "score", "residual_score", float),

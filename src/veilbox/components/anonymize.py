@@ -18,6 +18,7 @@ from veilbox.components.edges import Edges
 from veilbox.components.gather import BoxGatherer, Gathered
 from veilbox.components.pace import FREE_SLOTS, pace_of
 from veilbox.components.session import Session
+from veilbox.core.coefficients import Coefficients
 from veilbox.core.control import Configure, ItemDone, OpenItem, Ready
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ProtocolError
@@ -32,7 +33,16 @@ from veilbox.transport.info import decode_info, encode_info
 from veilbox.transport.messages import ANALYSED, Boxes, End, Start
 from veilbox.transport.producer import RingProducer
 from veilbox.transport.relay import Sender
-from veilbox.vision.redact import Noise, Redactor, Zones, planes_of
+from veilbox.vision.redact import (
+    Noise,
+    Redactor,
+    Samples,
+    Touched,
+    Zones,
+    coefficient_planes,
+    planes_of,
+    redact_blocks,
+)
 from veilbox.vision.track import Cuts, Tracker
 
 # One clean frame being encoded, one waiting, one being written.
@@ -81,6 +91,8 @@ class Item:
         self.layout: FrameLayout = self.info.layout
         self.zones = Zones(zones, self.layout, self.info.rotation) if zones else None
         self.kept = 0
+        self.blocks = 0
+        self.recoded = 0
         self._thresholds = thresholds
         self.tracking = bounded(policy.tracking, start.slots)
         self.stride = pace_of(policy, self.info, ring_bytes).stride
@@ -98,7 +110,8 @@ class Item:
         self.covered = dict.fromkeys(Origin, 0)
         self.seen = dict.fromkeys(Seen, 0)
         self._redactor = Redactor(policy.redaction, Noise.fresh())
-        self.scratch: NDArray[np.uint8] = np.empty(self.layout.nbytes, np.uint8)
+        self.nbytes = self.info.frame_nbytes
+        self.scratch: NDArray[np.uint8] = np.empty(self.nbytes, np.uint8)
         self.frames = 0
         self.received = 0
         self.pushed = 0
@@ -135,22 +148,39 @@ class Item:
         return Detections(placed.boxes[~kept], placed.scores[~kept], placed.classes[~kept])
 
     def redacted(self, frame: FrameView, regions: Regions) -> memoryview:
-        """The frame's samples with everything hidden; those in its slot are not touched.
+        """The frame with everything hidden; what is in its slot is not touched.
 
         Redaction works on a private copy: the clean ring must not hold a raw pixel even for a moment, for export maps
         it and need not wait to be told that a frame is ready.
         """
-        if not len(regions) and not (self.zones and self.zones.hide_any):
+        if self.info.coefficients is None and not len(regions) and not (self.zones and self.zones.hide_any):
             return frame.buffer
-        np.copyto(self.scratch, np.frombuffer(frame.buffer, np.uint8, count=self.layout.nbytes))
-        planes = planes_of(self.scratch.data, self.layout)
+        np.copyto(self.scratch, np.frombuffer(frame.buffer, np.uint8, count=self.nbytes))
+        if self.info.coefficients is None:
+            self._hide(planes_of(self.scratch.data, self.layout), regions)
+        else:
+            self._hide_blocks(self.info.coefficients, regions)
+        return self.scratch.data
+
+    def _hide(self, planes: list[Samples], regions: Regions) -> None:
         self._redactor.redact(planes, self.layout, regions, full_range=self.full_range)
         if self.zones:
             self.zones.hide(planes, full_range=self.full_range)
-        return self.scratch.data
+
+    def _hide_blocks(self, kind: Coefficients, regions: Regions) -> None:
+        touched: list[Touched] = [
+            [(window, None) for window in windows] for windows in self._redactor.reach(self.layout, regions)
+        ]
+        if self.zones and self.zones.hide_any:
+            touched = [[*parts, zone] for parts, zone in zip(touched, self.zones.hidden, strict=True)]
+        blocks = coefficient_planes(self.scratch.data, self.layout, kind)
+        self.blocks = sum(plane.shape[0] * plane.shape[1] for plane in blocks)
+        self.recoded = redact_blocks(blocks, self.layout, kind, touched, lambda planes: self._hide(planes, regions))
 
     def begins_scene(self, frame: FrameView) -> bool:
         """Whether a frame shows another scene than the last one asked about; ask once about each, in order."""
+        if self.info.coefficients is not None:
+            return False  # a single picture
         return self._cuts.begins(planes_of(frame.buffer, self.layout)[0])
 
     def know(self, sequence: int, known: Gathered | None, *, cut: bool) -> None:
@@ -250,7 +280,7 @@ class _Anonymize:
         thresholds, zones = self._boxes.thresholds(self._session), self._zones_of(start.item)
         item = Item(start, self._policy, thresholds, ring_bytes=self._ring_bytes, zones=zones)
         self._session.item, self._session.frames = start.item, 0
-        self._clean.start(start.item, item.announced, item.layout.nbytes, wanted_slots=_CLEAN_SLOTS)
+        self._clean.start(start.item, item.announced, item.nbytes, wanted_slots=_CLEAN_SLOTS)
         if self._hidden is not None:
             self._hidden.start(start.item)
         self._item = item
@@ -310,7 +340,7 @@ class _Anonymize:
         frame = item.held.pop(sequence)
         pixels = item.redacted(frame, regions)
         slot = self._clean.acquire()
-        slot.buffer[:] = pixels[: item.layout.nbytes]
+        slot.buffer[:] = pixels[: item.nbytes]
         self._clean.publish(
             slot,
             sequence=sequence,
@@ -340,6 +370,8 @@ class _Anonymize:
                 lookahead=item.tracking.lookahead,
                 exposure=item.tracker.exposure(self._boxes.label),
                 kept=item.kept,
+                blocks=item.blocks,
+                recoded=item.recoded,
             )
         )
         self._item = None

@@ -16,7 +16,7 @@ from veilbox.components.session import Session
 from veilbox.core.control import ItemDone, ItemFailed, ItemStarted, OpenItem, Ready
 from veilbox.core.errors import Failure, InputError, IsolationError, ProtocolError
 from veilbox.core.policy import Keep, Policy
-from veilbox.core.stream import AnalysisView, StreamInfo
+from veilbox.core.stream import AnalysisView, Kind, StreamInfo
 from veilbox.core.timing import Timeline
 from veilbox.media.source import AudioPacket, Picture, Source, open_source
 from veilbox.seal.probe import reopens_for_writing
@@ -85,7 +85,11 @@ class _Ingest:
             keep_audio=keep_audio,
             output_suffix=message.suffix,
             metadata=self._policy.metadata_fields,
+            coded_side=None if self._raw is None or self._policy.encoding.re_encode else self._image_side,
         )
+
+    def _image_side(self, width: int, height: int) -> int:
+        return self._policy.detection.long_side(Kind.IMAGE, width, height)
 
     def _view(self, info: StreamInfo, message: OpenItem) -> AnalysisView:
         long_side = self._policy.detection.long_side(info.kind, info.width, info.height)
@@ -107,7 +111,7 @@ class _Ingest:
         )
         pace = pace_of(self._policy, info, self._ring_bytes)
         if self._raw is not None:
-            self._raw.start(item, announced, info.layout.nbytes, wanted_slots=pace.raw_slots)
+            self._raw.start(item, announced, info.frame_nbytes, wanted_slots=pace.raw_slots)
         if self._analysis is not None:
             picture_bytes = view.width * view.height * 3
             self._analysis.start(item, announced, picture_bytes, wanted_slots=pace.analysis_slots)

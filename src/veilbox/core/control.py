@@ -248,6 +248,8 @@ class ItemDone:
             holds fewer frames of this size.
         exposure: For anonymize, by what each track was covered.
         kept: For anonymize, detections that counted and stayed visible, for they lay in a zone that keeps.
+        blocks: For anonymize, blocks of coefficients of a JPEG picture; 0 where frames pass as samples.
+        recoded: For anonymize, those of them that were coded anew.
         latency_us: For export, a packed `metrics.Histogram` of microseconds from the end of a frame's decoding to its
             hand-over to the encoder.
         first_frame_ns: For export, CLOCK_MONOTONIC when the item's first frame went to the encoder; 0 if none.
@@ -262,6 +264,8 @@ class ItemDone:
     lookahead: int = 0
     exposure: Exposure | None = None
     kept: int = 0
+    blocks: int = 0
+    recoded: int = 0
     latency_us: tuple[tuple[int, int], ...] = ()
     first_frame_ns: int = 0
 

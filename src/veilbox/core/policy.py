@@ -251,11 +251,20 @@ class Tracking:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Encoding:
-    """The output's encoder, in FFmpeg's words; None takes the container's or the encoder's default."""
+    """The output's encoder, in FFmpeg's words; None takes the container's or the encoder's default.
+
+    Attributes:
+        encoder: For films, here and below.
+        preset: Likewise.
+        crf: Likewise.
+        re_encode: Whether JPEG pictures are decoded and encoded as a whole. Else their coefficients pass, and only
+            blocks with something hidden in them are coded anew.
+    """
 
     encoder: str | None = None
     preset: str | None = None
     crf: int | None = None
+    re_encode: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

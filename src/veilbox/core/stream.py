@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
+from veilbox.core.coefficients import Coefficients
 from veilbox.core.errors import SourceUnsupported
 from veilbox.core.frame import FrameLayout
 from veilbox.core.metadata import Metadata
@@ -61,9 +62,11 @@ class StreamInfo:
         rotation: Degrees counter-clockwise by which a player turns the frames for display: 0, 90, 180 or 270
             (the sign convention of FFmpeg's `av_display_rotation_get`).
         sample_aspect_ratio: Width to height of one sample; (0, 1) if unknown.
-        jpeg_quantization: The JPEG source's quantization tables in Pillow's order, empty otherwise. Encoding with
-            the same tables keeps the loss outside the boxes near rounding.
+        jpeg_quantization: The quantization tables of a JPEG source that passes as samples, in Pillow's order, empty
+            otherwise. Encoding with the same tables keeps the loss outside the boxes near rounding.
         jpeg_subsampling: The JPEG source's chroma subsampling in Pillow's numbers; -1 if not a JPEG.
+        coefficients: Of a JPEG picture that passes as its quantised coefficients: what they mean. Frames in the rings
+            hold them then, and no samples; `layout` is that of the samples that they stand for.
         lossless: Whether the picture's own compression lost nothing, so that its output must lose nothing either.
         metadata: What the policy lets stay of what the source says about itself.
     """
@@ -81,6 +84,7 @@ class StreamInfo:
     audio: AudioInfo | None = None
     jpeg_quantization: tuple[tuple[int, ...], ...] = ()
     jpeg_subsampling: int = -1
+    coefficients: Coefficients | None = None
     lossless: bool = False
     metadata: Metadata = field(default_factory=Metadata)
 
@@ -92,11 +96,22 @@ class StreamInfo:
                 "rotation is not a right angle", expected="0, 90, 180 or 270", actual=str(self.rotation)
             )
         _ = self.layout  # a size or format out of bounds is refused here
+        if self.coefficients is None:
+            return
+        # Who takes one for the other would show what was hidden in the wrong place.
+        one = self.kind is Kind.IMAGE and not self.jpeg_quantization
+        if not one or self.coefficients.pixel_format != self.pixel_format:
+            raise SourceUnsupported("coefficients of other samples", actual=f"{self.kind} of {self.pixel_format}")
 
     @property
     def layout(self) -> FrameLayout:
         """The layout of every frame of the source."""
         return FrameLayout(self.width, self.height, self.pixel_format)
+
+    @property
+    def frame_nbytes(self) -> int:
+        """Bytes of every frame in the rings."""
+        return self.layout.nbytes if self.coefficients is None else self.coefficients.nbytes(self.layout)
 
     @property
     def seconds_per_pts(self) -> Fraction:

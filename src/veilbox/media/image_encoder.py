@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from PIL.TiffTags import ASCII
 
+from veilbox.core.coefficients import BLOCK, SIDE, Coefficients
 from veilbox.core.errors import OutputError, UsageError
 from veilbox.core.metadata import TAGS, Metadata
 from veilbox.core.policy import Encoding
@@ -19,6 +20,7 @@ from veilbox.media.colour_profile import rebuilt_profile
 from veilbox.media.disk import output_error
 from veilbox.media.exif import exif_block
 from veilbox.media.image_source import MODES
+from veilbox.media.libjpeg import CodedPicture, write_coefficients
 from veilbox.media.picture import AudioPacket
 
 # Ring formats that each file format holds.
@@ -29,6 +31,7 @@ _HOLDS: dict[str, frozenset[str]] = {
     "TIFF": frozenset(MODES),
     "BMP": frozenset({"gray", "rgb24"}),
 }
+_GREYS = frozenset({"gray", "gray16le", "ya8"})
 # Where a picture comes from no JPEG: visually lossless (libjpeg's own advice is at most 95), chroma in full.
 _JPEG_QUALITY = 95
 _WEBP_QUALITY = 95
@@ -49,7 +52,9 @@ class ImageEncoder:
 
     def __init__(self, file: BinaryIO, format_name: str, info: StreamInfo, encoding: Encoding) -> None:
         del encoding
-        if info.pixel_format not in _HOLDS[format_name]:
+        if info.coefficients is not None and format_name != "JPEG":
+            raise UsageError("coefficients of JPEG go into JPEG files only", actual=format_name)
+        if info.coefficients is None and info.pixel_format not in _HOLDS[format_name]:
             raise UsageError(
                 f"{format_name} cannot hold the picture's samples",
                 expected=", ".join(sorted(_HOLDS[format_name])),
@@ -76,13 +81,20 @@ class ImageEncoder:
         if self._written:
             raise UsageError("a picture has one frame", actual="a second one")
         self._written = True
-        image = _image(buffer, self._info)
         try:
-            options = _options(self._format, self._info) | _told(self._format, self._info)
-            image.save(self._file, self._format, **options)
+            if self._info.coefficients is not None:
+                self._write_whole(_coded(buffer, self._info, self._info.coefficients))
+            else:
+                options = _options(self._format, self._info) | _told(self._format, self._info)
+                _image(buffer, self._info).save(self._file, self._format, **options)
             self._file.flush()
         except OSError as error:
             raise output_error(error) from error
+
+    def _write_whole(self, content: bytes) -> None:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
     def write_audio(self, packet: AudioPacket) -> None:
         """Refuse: pictures have no sound."""
@@ -115,6 +127,18 @@ def _image(buffer: memoryview, info: StreamInfo) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if shape[2] == 1 else pixels)
 
 
+def _coded(buffer: memoryview, info: StreamInfo, kind: Coefficients) -> bytes:
+    planes, start = [], 0
+    for rows, columns in kind.shapes(info.layout):
+        # A copy: what is checked below is what is written, whoever writes the ring meanwhile.
+        plane = np.frombuffer(buffer, np.int16, rows * columns * BLOCK, start).copy()
+        planes.append(plane.reshape(rows, columns, SIDE, SIDE))
+        start += plane.nbytes
+    picture = CodedPicture(width=info.width, height=info.height, kind=kind, planes=tuple(planes))
+    told = _told("JPEG", info)
+    return write_coefficients(picture, exif=told.get("exif", b""), profile=told.get("icc_profile", b""))
+
+
 def _options(format_name: str, info: StreamInfo) -> dict[str, Any]:
     if format_name == "JPEG":
         return _jpeg_options(info)
@@ -129,7 +153,7 @@ def _options(format_name: str, info: StreamInfo) -> dict[str, Any]:
 
 def _told(format_name: str, info: StreamInfo) -> dict[str, Any]:
     """Pillow's options for what the file says about itself."""
-    space = "RGB" if info.layout.format.rgb else "GRAY"
+    space = "GRAY" if info.pixel_format in _GREYS else "RGB"
     profile = rebuilt_profile(base64.b64decode(info.metadata.profile), space)
     told: dict[str, Any] = {"icc_profile": profile} if profile else {}
     return told | _told_tags(format_name, info.metadata)

@@ -7,8 +7,9 @@ import struct
 import warnings
 import zlib
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,10 @@ from veilbox.core.errors import SourceCorrupt, SourceUnsupported
 from veilbox.core.frame import PIXEL_FORMATS, FrameLayout
 from veilbox.core.metadata import Metadata, MetadataField
 from veilbox.core.stream import AnalysisView, Colour, Kind, StreamInfo
+from veilbox.media.coded_still import CodedStill, coded_still
 from veilbox.media.colour_profile import rebuilt_profile
 from veilbox.media.exif import values_of
+from veilbox.media.picture import CodedSide
 from veilbox.media.planes import slot_planes
 from veilbox.media.sniff import Family
 
@@ -69,13 +72,21 @@ class ImageSource:
         file: As in `open_source`.
         family: What it is.
         metadata: Fields of which it tells the values.
+        coded_side: As in `open_source`.
 
     Raises:
         SourceUnsupported: Several pictures in one file, too many pixels, or samples that no ring format holds.
         SourceCorrupt: The header is broken.
     """
 
-    def __init__(self, file: BinaryIO, family: Family, *, metadata: Collection[MetadataField] = ()) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        family: Family,
+        *,
+        metadata: Collection[MetadataField] = (),
+        coded_side: CodedSide | None = None,
+    ) -> None:
         self._image = _open_image(file, family)
         _check_single(self._image, family)
         self._format = _ring_format(self._image, family)
@@ -83,27 +94,45 @@ class ImageSource:
         # Pillow turns a TIFF file's picture itself when it is loaded, and gives the turned size from the start.
         self._orientation = 1 if family is Family.TIFF else _orientation(self._image)
         self._info = self._describe(family, file, metadata)
+        self._coded: CodedStill | None = None
+        if coded_side is not None and family is Family.JPEG:
+            self._decode_coded(file, coded_side)
 
     @property
     def info(self) -> StreamInfo:
         """What is known before the pixels are decoded."""
         return self._info
 
-    def read(self) -> Iterator[StillPicture]:
+    def read(self) -> Iterator[StillPicture | CodedStill]:
         """The picture.
 
         Raises:
             SourceCorrupt: Its pixels do not decode to the end.
         """
+        if self._coded is not None:
+            yield self._coded
+            return
         try:
             pixels = _upright(self._image, self._format, self._orientation)
         except _DECODE_ERRORS as error:
-            raise SourceCorrupt(
-                "the picture does not decode to its end",
-                actual=_words(error),
-                advice="Copy the file again, or save it anew from a viewer that can show it",
-            ) from error
+            raise _undecodable(error) from error
         yield StillPicture(pixels, self._info.layout)
+
+    def _decode_coded(self, file: BinaryIO, side: CodedSide) -> None:
+        """Take the picture's coefficients where they can be had, else begin anew."""
+        file.seek(0)
+        try:
+            turn = _TURNS.get(self._orientation)
+            self._coded = coded_still(self._image, file.read(), side, turn, self._orientation)
+        except _DECODE_ERRORS as error:
+            raise _undecodable(error) from error
+        if self._coded is None:
+            file.seek(0)
+            self._image = _open_image(file, Family.JPEG)
+            return
+        kind = self._coded.picture.kind
+        tables: dict[str, Any] = {"jpeg_quantization": (), "jpeg_subsampling": -1, "coefficients": kind}
+        self._info = replace(self._info, pixel_format=kind.pixel_format, **tables)
 
     def close(self) -> None:
         """Free the decoder; the file stays open."""
@@ -164,6 +193,14 @@ class StillPicture:
         """
         small = _eight_bit(self._image).resize((view.width, view.height), Image.Resampling.BILINEAR, reducing_gap=2.0)
         return np.array(small.convert("RGB"), np.uint8, order="C")
+
+
+def _undecodable(error: Exception) -> SourceCorrupt:
+    return SourceCorrupt(
+        "the picture does not decode to its end",
+        actual=_words(error),
+        advice="Copy the file again, or save it anew from a viewer that can show it",
+    )
 
 
 def _open_image(file: BinaryIO, family: Family) -> Image.Image:
@@ -291,7 +328,10 @@ def _quantization(image: Image.Image, *, transposed: bool) -> tuple[tuple[int, .
 def _subsampling(image: Image.Image, *, transposed: bool) -> int:
     if not isinstance(image, JpegImageFile):
         return -1
-    sampling = int(get_sampling(image))
+    try:
+        sampling = int(get_sampling(image))
+    except IndexError as error:
+        raise SourceCorrupt("the jpeg picture's frame header is broken", advice="Copy the file again") from error
     if sampling < 0 or (transposed and sampling == 1):  # turned 4:2:2 is 4:4:0, which Pillow does not write
         return 0
     return sampling

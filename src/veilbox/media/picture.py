@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilbox.core.stream import AnalysisView, StreamInfo
+
+# The longer side of the analysis picture for a width and a height.
+CodedSide = Callable[[int, int], int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -366,6 +366,8 @@ def _output(opened: _Open, started: ItemStarted, frames: int, classes: frozenset
         lookahead=redacted.lookahead,
         exposure=redacted.exposure,
         kept=redacted.kept,
+        blocks=redacted.blocks,
+        recoded=redacted.recoded,
         audit_index=0,  # known once the entry is durable
         source_fate=Fate.KEPT,  # likewise
         verification=_UNSEEN,

@@ -62,6 +62,9 @@ class Output:
         audit_index: Index of the audit log's entry that vouches for the output.
         exposure: By what each track was covered; null where nobody told.
         kept: Detections that counted and stayed visible, for they lay in a zone that keeps.
+        blocks: Blocks of 8 x 8 coefficients of a JPEG picture of which only those with something hidden in them, and
+            those over its edge, were coded anew; 0 where the output was encoded as a whole.
+        recoded: Those that were coded anew; all others are the source's.
         source_fate: What became of the source: kept, deleted, encrypted; or why it stayed although it should have
             gone: changed, linked, refused.
         verification: What looking at the output again found.
@@ -82,6 +85,8 @@ class Output:
     source_fate: str
     exposure: Exposure | None = None
     kept: int = 0
+    blocks: int = 0
+    recoded: int = 0
     verification: Checked
     seen: dict[str, int] = field(default_factory=dict)
 

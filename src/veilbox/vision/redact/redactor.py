@@ -64,6 +64,20 @@ class Redactor:
         """
         self._redact_plane(samples, self._cores(regions, layout), 0, layout, full_range=full_range)
 
+    def reach(self, layout: FrameLayout, regions: Regions) -> list[list[Window]]:
+        """For each plane, windows outside of which `redact` neither reads nor writes a sample.
+
+        Args:
+            layout: As in `redact`, here and below.
+            regions: Likewise.
+        """
+        outlines = [self._reached(core) for core, _ in self._cores(regions, layout)]
+        return [[outline.window(plane, layout) for outline in outlines] for plane in layout.format.planes]
+
+    def _reached(self, core: Area) -> Area:
+        outline = self._outline(core)
+        return ring(outline, border_pixels(core, self._redaction.feather)) if self._redaction.feather else outline
+
     def _redact_plane(
         self, samples: Samples, tracked: list[tuple[Area, int]], index: int, layout: FrameLayout, *, full_range: bool
     ) -> None:

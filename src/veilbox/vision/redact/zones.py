@@ -41,6 +41,11 @@ class Zones:
         """Whether there is a zone that is hidden."""
         return bool(self._masks)
 
+    @property
+    def hidden(self) -> list[tuple[Window, NDArray[np.bool_]]]:
+        """For each plane a window, and which samples in it are hidden; empty if there are none."""
+        return self._masks
+
     def hide(self, planes: Sequence[Samples], *, full_range: bool) -> None:
         """Black out the hidden zones, in place.
 
