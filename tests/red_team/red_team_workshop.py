@@ -15,7 +15,8 @@ from veilbox.oci.runtime.dialect import KNOWN
 from veilbox.oci.runtime.driver import discover
 
 HERE = Path(__file__).parent
-_PATIENCE_S = 300
+# A bound on a hang, not on speed: some programs start thirty pods.
+_PATIENCE_S = 900
 
 
 def require_runtime(name: str) -> None:

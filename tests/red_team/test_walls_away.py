@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from red_team_workshop import open_folder, require_runtime, run_program, runtimes
 from wall_table import PAGE, rows
-from walls_away import WALLS
+from walls_away import NOTHING, WALLS
 
 from veilbox.core.isolation import DEEP, GATES, Level, guarded
 
 
-@pytest.fixture(scope="module")
-def whole() -> dict[str, Any]:
-    """By runtime, what is found where no wall is missing."""
-    return {}
-
-
-def _found(runtime: str, folder: Path, wall: str) -> Any:
-    return run_program("walls_away.py", runtime, open_folder(folder), wall)
+@pytest.fixture(scope="module", params=runtimes())
+def found(request: pytest.FixtureRequest, sealed: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is found on a runtime, by the wall that is missing."""
+    del sealed
+    require_runtime(request.param)
+    folder = open_folder(tmp_path_factory.mktemp("layers"))
+    reports: dict[str, Any] = run_program("walls_away.py", request.param, folder, NOTHING, *WALLS)
+    return reports
 
 
 @pytest.mark.sealed
 @pytest.mark.parametrize("wall", WALLS)
-@pytest.mark.parametrize("runtime", runtimes())
-def test_a_missing_wall_is_noticed_and_the_level_falls(
-    sealed: None, tmp_path_factory: pytest.TempPathFactory, whole: dict[str, Any], runtime: str, wall: str
-) -> None:
-    del sealed
-    require_runtime(runtime)
-    if runtime not in whole:
-        whole[runtime] = _found(runtime, tmp_path_factory.mktemp("whole"), "")
-    before, found = whole[runtime], _found(runtime, tmp_path_factory.mktemp("layers"), wall)
-    new = set(found["broken"]) - set(before["broken"])
+def test_a_missing_wall_is_noticed_and_the_level_falls(found: dict[str, Any], wall: str) -> None:
+    before, after = found[NOTHING], found[wall]
+    new = set(after["broken"]) - set(before["broken"])
     assert new >= WALLS[wall].notice
     capped = [level - 1 for name in new if (level := guarded(name)) is not None]
-    assert found["level"] == min([before["level"], *capped])
+    assert after["level"] == min([before["level"], *capped])
 
 
 def test_a_wall_without_a_finding_says_what_stands_instead() -> None:

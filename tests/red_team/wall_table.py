@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from red_team_workshop import run_program
-from walls_away import WALLS, Wall
+from walls_away import NOTHING, WALLS, Wall
 
 from veilbox.oci.runtime.dialect import KNOWN
 from veilbox.oci.runtime.driver import discover
@@ -70,18 +70,20 @@ def line(name: str, wall: Wall, whole: Mapping[str, Any], found: Iterable[Mappin
     return f"| {name} | {wall.what} | {noticed} | {max(one['level'] for one in reports)} |"
 
 
-def _run(runtime: str, wall: str) -> Any:
+def _found(runtime: str) -> dict[str, Any]:
+    """What is found on a runtime, by the wall that is missing."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)
-        return run_program("walls_away.py", runtime, folder, wall)
+        reports: dict[str, Any] = run_program("walls_away.py", runtime, folder, NOTHING, *WALLS)
+        return reports
 
 
 def main() -> None:
     """Write the page."""
-    usable = [fact.name for fact in discover(KNOWN) if fact.usable]
-    whole = _run(usable[0], "")
-    lines = [line(name, wall, whole, [_run(runtime, name) for runtime in usable]) for name, wall in WALLS.items()]
-    text = _HEAD.format(runtimes=" and ".join(usable), level=whole["level"])
+    found = {fact.name: _found(fact.name) for fact in discover(KNOWN) if fact.usable}
+    whole = next(iter(found.values()))[NOTHING]
+    lines = [line(name, wall, whole, [one[name] for one in found.values()]) for name, wall in WALLS.items()]
+    text = _HEAD.format(runtimes=" and ".join(found), level=whole["level"])
     PAGE.write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
 
 
