@@ -141,6 +141,17 @@ def test_the_main_job_without_root(user: User, short_film: Path) -> None:
         assert component["memory_peak_bytes"] > 0, name
 
 
+def test_sealed_processes_need_no_root_and_no_subordinate_ids(user: User, short_film: Path) -> None:
+    film, output, report = (user.home / name for name in ("film4.mp4", "out4.mp4", "report4.json"))
+    shutil.copyfile(short_film, film)
+    run = user.run("anonymize", film, "-o", output, "--report", report, "--runtime", "process")
+    assert run.returncode == 0, run.stderr.decode()
+    document = json.loads(report.read_text())
+    assert document["outputs"][0]["frames"] == 50
+    for name, component in document["components"].items():
+        assert component["isolation"]["level"] == Level.NO_EGRESS, (name, component["isolation"]["failed"])
+
+
 def test_a_model_is_added_used_and_given_up_without_root(user: User, short_film: Path) -> None:
     film, card, weights = (user.home / name for name in ("film3.mp4", "card.json", "changed.onnx"))
     shutil.copyfile(short_film, film)

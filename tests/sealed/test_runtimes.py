@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leftovers import components
 from sealed_workshop import VEILBOX, RunVeilbox
 
 from veilbox.oci.runtime.driver import discover
@@ -66,6 +67,48 @@ def test_a_level_that_asks_for_an_own_kernel_takes_one(veilbox: RunVeilbox, shor
     run = veilbox("anonymize", short_film, "-o", tmp_path / "out.mp4", "--isolation", "5", "--runtime", "crun")
     assert run.status == 7
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_sealed_processes_do_the_whole_job_and_say_how_weak_they_are(
+    veilbox: RunVeilbox, short_film: Path, tmp_path: Path, nothing_left: None
+) -> None:
+    del nothing_left
+    _needed("process")
+    report = _anonymized(veilbox, "process", short_film, tmp_path)
+    assert report["runtime"].startswith("process Landlock")
+    assert report["warnings"] == ["sealed-processes"]
+    assert report["outputs"][0]["frames"] == 50
+    assert report["counts"] == {"face": 1}
+    assert set(report["components"]) >= COMPONENTS
+    for component in report["components"].values():
+        assert component["isolation"]["level"] == 2, component["isolation"]["failed"]
+        assert component["isolation"]["failed"] == "uid-range-own"
+
+
+def test_a_level_beyond_sealed_processes_refuses_the_job(veilbox: RunVeilbox, short_film: Path, tmp_path: Path) -> None:
+    _needed("process")
+    output = tmp_path / "out.mp4"
+    run = veilbox("anonymize", short_film, "-o", output, "--isolation", "3", "--runtime", "process")
+    assert run.status == 7
+    assert "uid-range-own did not hold" in run.stderr
+    assert "expected isolation level 3, got 2" in run.stderr
+    assert not output.exists()
+
+
+def test_a_killed_supervisor_takes_its_sealed_processes_along(
+    sealed: None, demo_film: tuple[Path, Path], tmp_path: Path
+) -> None:
+    del sealed
+    _needed("process")
+    before = frozenset(components())
+    command: list[str | Path] = [VEILBOX, "anonymize", demo_film[0], "-o", tmp_path / "out.mp4", "--runtime", "process"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as supervisor:
+        _until(lambda: set(components(supervisor.pid).values()) >= COMPONENTS)
+        mine = frozenset(components(supervisor.pid)) - before
+        supervisor.send_signal(signal.SIGKILL)
+        supervisor.wait()
+    _until(lambda: not mine & frozenset(components()))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_supervisor_takes_its_sandboxes_along(

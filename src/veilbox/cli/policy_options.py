@@ -79,7 +79,8 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
     walls.add_argument(
         "--runtime",
         choices=[*Runtime],
-        help="what runs the components (default: auto, crun or runc; runsc where --isolation is 5)",
+        help="what runs the components (default: auto, crun or runc; runsc where --isolation is 5); process: where "
+        "there is no runtime, sealed processes, whose walls are weaker; never taken unasked",
     )
     walls.add_argument(
         "--deadline",

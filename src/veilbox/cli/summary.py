@@ -29,6 +29,8 @@ def print_summary(report: Report) -> None:
     if "keeps-zones" in report.warnings:
         kept = sum(output.kept for output in report.outputs)
         console.print(f"warning   the policy has zones that keep: {kept} detections stayed visible")
+    if "sealed-processes" in report.warnings:
+        console.print("warning   no container runtime was used: sealed processes share the host's file tree and kernel")
     for failure in report.failures:
         word = "withheld" if failure.quarantine else "failed"
         console.print(f"{word:<10}{failure.message}", soft_wrap=True)

@@ -7,19 +7,17 @@ _FIRST_NS = time.monotonic_ns()
 
 import sys  # noqa: E402
 
+from veilbox.core import places  # noqa: E402
 from veilbox.core.errors import VeilboxError  # noqa: E402
 from veilbox.seal.lifeline import die_with_parent  # noqa: E402
 from veilbox.seal.own_walls import lay_own_walls  # noqa: E402
-
-# Where the rings of a component are mounted: the one place where it makes files.
-_RINGS = "/rings"
 
 
 def _start(arguments: list[str]) -> int:
     """Lay the component's own walls, and only then import what could make a thread."""
     try:
         die_with_parent()
-        lay_own_walls(arguments[0] if arguments else "", writable=(_RINGS,))
+        lay_own_walls(arguments[0] if arguments else "", writable=places.rings())
     except VeilboxError as error:
         sys.stderr.write(f"{error}\n")
         return 2

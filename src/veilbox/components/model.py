@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 
 from veilbox.components.session import Session
+from veilbox.core import places
 from veilbox.core.control import Ready
 from veilbox.core.errors import ProtocolError
 from veilbox.vision.detect import ModelCard
 
 # The image's model layer.
-MODELS = Path("/models")
+MODELS = Path(places.models())
 
 
 def introduce(session: Session, card: ModelCard) -> None:

@@ -99,13 +99,14 @@ class Runtime(StrEnum):
     """What runs the components.
 
     Auto takes the first that the machine has of crun and runc, and of those with a kernel of their own where the
-    minimum level asks for that.
+    minimum level asks for that. Process is never taken unasked: sealed processes share the host's file tree.
     """
 
     AUTO = "auto"
     CRUN = "crun"
     RUNC = "runc"
     RUNSC = "runsc"
+    PROCESS = "process"
 
 
 class Retention(StrEnum):
@@ -352,7 +353,8 @@ class Policy:
         """Codes of what it lets happen and a reader of report and log must know."""
         metadata = ("keeps-metadata",) if REVEALING.intersection(self.metadata_fields) else ()
         zones = ("keeps-zones",) if any(zone.keep for zone in self.zones) else ()
-        return metadata + zones
+        walls = ("sealed-processes",) if self.runtime is Runtime.PROCESS else ()
+        return metadata + zones + walls
 
     def zones_of(self, source: str) -> tuple[int, ...]:
         """Which of its zones are for a source of that path."""

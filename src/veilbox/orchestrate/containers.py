@@ -23,7 +23,8 @@ from veilbox.metrics.process_io import process_io
 from veilbox.metrics.process_usage import process_usage
 from veilbox.oci.image.merge import merged
 from veilbox.oci.runtime.config import process_limits, runtime_config, write_bundle
-from veilbox.oci.runtime.ids import Allotment, IdRange
+from veilbox.oci.runtime.driver import OciRuntime
+from veilbox.oci.runtime.ids import USER, Allotment, IdRange
 from veilbox.oci.runtime.mounts import OverlayRefused, mount_overlay, mount_tmpfs
 from veilbox.oci.runtime.namespaces import pin_empty_network
 from veilbox.oci.runtime.seccomp import seccomp
@@ -37,13 +38,11 @@ if TYPE_CHECKING:
     from veilbox.core.isolation import Gate
     from veilbox.oci.admit import RunnableImage
     from veilbox.oci.runtime.cgroups import Place
-    from veilbox.oci.runtime.driver import ContainerProcess, OciRuntime
+    from veilbox.oci.runtime.driver import ContainerProcess, Runtime
     from veilbox.oci.runtime.jobs import Job
 
 # The group in which limits are tried; no component has such a name.
 _TRIAL = "limits-trial"
-# The user inside every image.
-_USER = 65532
 # What a component may print before its last words: a start-up error's traceback fits.
 _LOG_BYTES = 8192
 
@@ -144,7 +143,7 @@ class ContainerLauncher:
     """
 
     def __init__(
-        self, runtime: OciRuntime, job: Job, place: Place, images: Mapping[str, RunnableImage], ids: Path
+        self, runtime: Runtime, job: Job, place: Place, images: Mapping[str, RunnableImage], ids: Path
     ) -> None:
         self.runtime = f"{runtime.name} {runtime.version}"
         self._runtime = runtime
@@ -163,7 +162,7 @@ class ContainerLauncher:
         A component that is started imports libraries, which takes a processor: those still to be created would wait.
         """
         self._trial.start()  # before there are threads, beside which a fork is no good idea
-        ids = {container.name: self._allotment.take() for container in plan.containers}
+        ids = {container.name: self._ids() for container in plan.containers}
         volumes = self._volumes(plan, ids)
         with ThreadPoolExecutor(max_workers=len(plan.containers)) as pool:
             created = [
@@ -177,22 +176,25 @@ class ContainerLauncher:
         self._introduce()
         return dict(self._containers)
 
+    def _ids(self) -> IdRange:
+        return self._allotment.take()
+
     def _volumes(self, plan: Plan, ids: Mapping[str, IdRange]) -> dict[str, Path]:
         """One tmpfs for each ring, owned by its producer's user."""
         owners = {edge.volume: edge.producer for edge in plan.edges if edge.volume is not None}
         volumes: dict[str, Path] = {}
         for volume in plan.volumes:
             path = self._job.mount_point(f"volume-{volume.name}")
-            mount_tmpfs(path, volume.size_bytes, ids[owners[volume.name]].host_id(_USER))
+            self._make_volume(path, volume.size_bytes, ids[owners[volume.name]].host_id(USER))
             volumes[volume.name] = path
         return volumes
 
+    def _make_volume(self, path: Path, size_bytes: int, owner_id: int) -> None:
+        mount_tmpfs(path, size_bytes, owner_id)
+
     def _create(self, container: Container, volumes: Mapping[str, Path], ids: IdRange) -> None:
         name = container.name
-        rootfs = self._job.mount_point(f"root-{name}")
-        root = self._mount_root(name, rootfs)
-        network = self._job.network(name)
-        pin_empty_network(network)
+        rootfs, root = self._root(name)
         bundle = self._job.bundle(name)
         config = runtime_config(
             container,
@@ -203,11 +205,25 @@ class ContainerLauncher:
             seccomp=seccomp(container.syscalls, platform.machine(), errno=self._runtime.dialect.errno_of_filters),
             hostname=name,
             rlimits=process_limits(container.limits, without_cgroup=not self._place.limited),
-            network=network,
+            network=self._network(name),
             dialect=self._runtime.dialect,
         )
         write_bundle(bundle, config)
-        self._create_in(container, bundle, root)
+        self._create_in(container, bundle, root, volumes)
+
+    def _root(self, name: str) -> tuple[Path, Root]:
+        """Where an image's files are, and how they came there."""
+        rootfs = self._job.mount_point(f"root-{name}")
+        return rootfs, self._mount_root(name, rootfs)
+
+    def _network(self, name: str) -> Path | None:
+        network = self._job.network(name)
+        pin_empty_network(network)
+        return network
+
+    def _rings(self, container: Container, _volumes: Mapping[str, Path]) -> dict[str, str]:
+        """Where a component finds the volumes of its rings."""
+        return {mount.volume: mount.destination for mount in container.mounts}
 
     def _mount_root(self, name: str, rootfs: Path) -> Root:
         layers = self._images[name].layers
@@ -218,15 +234,14 @@ class ContainerLauncher:
             return Root.MERGED
         return Root.OVERLAY
 
-    def _create_in(self, container: Container, bundle: Path, root: Root) -> None:
+    def _create_in(self, container: Container, bundle: Path, root: Root, volumes: Mapping[str, Path]) -> None:
         name = container.name
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log, printed = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(log, False)
         launched = _Container(name, SupervisorControl(ours, name), log, self._meter(name))
         launched.root = root
-        launched.keeper = self._runtime.binary if self._runtime.dialect.own_kernel else None
-        launched.rings = {mount.volume: mount.destination for mount in container.mounts}
+        launched.keeper = self._keeper()
         launched.bounds = partial(self._bounds, container)
         self._containers[name] = launched
         container_id = self._job.container_id(name)
@@ -235,6 +250,7 @@ class ContainerLauncher:
             launched.process = self._runtime.create(
                 container_id, bundle, stdin=theirs.fileno(), stdout=printed, stderr=printed
             )
+            launched.rings = self._rings(container, volumes)
             launched.create_ms = (time.monotonic_ns() - before) / 1e6
         finally:
             theirs.close()
@@ -243,6 +259,11 @@ class ContainerLauncher:
     def _start(self, name: str) -> None:
         self._containers[name].start_ns = time.monotonic_ns()
         self._runtime.start(self._job.container_id(name))
+
+    def _keeper(self) -> Path | None:
+        """The program that keeps a kernel of its own, where the runtime has one."""
+        runtime = self._runtime
+        return runtime.binary if isinstance(runtime, OciRuntime) and runtime.dialect.own_kernel else None
 
     def _bounds(self, container: Container) -> Gate:
         """Whether the plan's limits are in force, and bite."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from veilbox.core.digest import Digest
@@ -18,8 +19,8 @@ from veilbox.oci.models.artifact import model_name
 from veilbox.oci.runtime import cgroups
 from veilbox.oci.runtime.dialect import KNOWN as KNOWN_RUNTIMES
 from veilbox.oci.runtime.dialect import candidates
-from veilbox.oci.runtime.driver import choose, discover
-from veilbox.oci.runtime.jobs import RunDirectory, new_job_id
+from veilbox.oci.runtime.driver import RuntimeFacts, choose, discover
+from veilbox.oci.runtime.jobs import Job, RunDirectory, new_job_id
 from veilbox.oci.runtime.monitor import monitored
 from veilbox.oci.runtime.namespaces import enter_private_namespaces
 from veilbox.oci.trust.verify import Admission
@@ -27,6 +28,7 @@ from veilbox.orchestrate.containers import ContainerLauncher
 from veilbox.orchestrate.interruption import uninterrupted
 from veilbox.orchestrate.models import DetectModels, furnished, of_second_look
 from veilbox.orchestrate.plan import Program
+from veilbox.orchestrate.processes import is_sealing, sealing_launcher
 from veilbox.seal.allowlist import syscalls
 from veilbox.seal.canary import remove_forgotten
 
@@ -123,7 +125,8 @@ def engine(
                 with uninterrupted():
                     job_id = new_job_id()
                     stack.enter_context(monitored(run, job_id, remove_forgotten))
-                    enter_private_namespaces()
+                    if not is_sealing(runtimes) or os.geteuid() == 0:  # a sealed process of ours needs no right
+                        enter_private_namespaces()
                     made = _engine(run, job_id, images, models, stack, runtimes)
                 yield made
             finally:
@@ -163,14 +166,25 @@ def _engine(
     stack: ExitStack,
     runtimes: Sequence[str],
 ) -> Engine:
-    place = cgroups.place()
+    place = None if is_sealing(runtimes) else cgroups.place()
     # With its place, so that who sweeps after a kill knows its cgroups.
     job = stack.enter_context(run.open_job(place, job_id=job_id))
-    runtime = choose(discover(runtimes), root=job.runtime_root, limited=place.limited)
-    launcher = ContainerLauncher(runtime, job, place, images, run.ids)
+    facts = discover(runtimes)
+    launcher = (
+        sealing_launcher(facts, job, images, run.ids)
+        if is_sealing(runtimes)
+        else _launcher(facts, job, images, run.ids)
+    )
     stack.callback(launcher.stop)
     cpus = len(os.sched_getaffinity(0))
     return Engine(job_id=job.job_id, launcher=launcher, images=images, models=models, cpus=cpus)
+
+
+def _launcher(
+    facts: Sequence[RuntimeFacts], job: Job, images: Mapping[str, RunnableImage], ids: Path
+) -> ContainerLauncher:
+    runtime = choose(facts, root=job.runtime_root, limited=job.place.limited)
+    return ContainerLauncher(runtime, job, job.place, images, ids)
 
 
 def _close(stack: ExitStack) -> None:

@@ -39,7 +39,7 @@ from veilbox.core.policy import Policy
 from veilbox.metrics.clock import distance_ns, shift_ns
 from veilbox.orchestrate.interruption import uninterrupted
 from veilbox.orchestrate.launcher import Cost, Launched, Launcher
-from veilbox.orchestrate.plan import RING_BYTES, RINGS
+from veilbox.orchestrate.plan import RING_BYTES
 from veilbox.transport import channel as edge_channel
 from veilbox.transport.channel import Channel
 
@@ -161,8 +161,10 @@ class Pod:
                 sock.close()
 
     def _foreign_volumes(self, name: str) -> tuple[str, ...]:
-        own = {mount.volume for mount in self._plan.container(name).mounts}
-        return tuple(f"{RINGS}/{volume.name}" for volume in self._plan.volumes if volume.name not in own)
+        """Where the volumes lie that a component must not see, if they lie there for whoever sees them."""
+        own = self.members[name].launched.rings
+        theirs = {volume: place for one in self.members.values() for volume, place in one.launched.rings.items()}
+        return tuple(place for volume, place in theirs.items() if volume not in own)
 
     def send(self, name: str, message: ToComponent, fds: Sequence[int] = ()) -> None:
         """Send one message to a component."""

@@ -283,7 +283,8 @@ class Report:
     """One run.
 
     Attributes:
-        warnings: Codes of what the policy lets happen and a reader must know; `keeps-metadata`, `keeps-zones`.
+        warnings: Codes of what the policy lets happen and a reader must know; `keeps-metadata`, `keeps-zones`,
+            `sealed-processes`.
     """
 
     veilbox: str

@@ -21,7 +21,7 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _GET_VERSION = 1
 _PATH_BENEATH = 1
 
-_WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
 _REMOVE_FILE, _MAKE_REG, _TRUNCATE = 1 << 5, 1 << 8, 1 << 14
 _READ = _READ_FILE | _READ_DIR
 _WRITE = _WRITE_FILE | _REMOVE_FILE | _MAKE_REG
@@ -37,15 +37,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def restrict(*, readable: Sequence[str] = ("/",), writable: Sequence[str] = ()) -> int:
+def restrict(*, readable: Sequence[str] = ("/",), writable: Sequence[str] = (), executable: Sequence[str] = ()) -> int:
     """Deny this process everything but reading some files, and writing regular files below some folders.
 
-    Descriptors that it holds or is handed keep their rights. Programs can no longer be started, no TCP port be bound or
-    connected to, no abstract socket or process outside be reached.
+    Descriptors that it holds or is handed keep their rights. No TCP port can be bound or connected to any more, no
+    abstract socket or process outside be reached, and no program be started but those below `executable`.
 
     Args:
         readable: Files, and folders with all below them; those that are not there are passed over.
         writable: Folders, likewise; they can be read too.
+        executable: Folders, likewise; they can be read too. Which programs a process may start that becomes one.
 
     Returns:
         The kernel's ABI, from 1 on; 0 if the kernel has no Landlock, or it is switched off: nothing is denied then.
@@ -67,6 +68,8 @@ def restrict(*, readable: Sequence[str] = ("/",), writable: Sequence[str] = ()) 
             _allow(ruleset, path, _READ)
         for folder in writable:
             _allow(ruleset, folder, _READ | _WRITE | (_TRUNCATE if abi >= _TRUNCATE_SINCE else 0))
+        for folder in executable:
+            _allow(ruleset, folder, _READ | _EXECUTE)
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 
 from veilbox.core.errors import MachineError
-from veilbox.core.system_calls import FILTERED_AFTER_START, NEVER_ALLOWED, START_ONLY, UNKNOWN, Argument
+from veilbox.core.system_calls import FILTERED, FILTERED_AFTER_START, NEVER_ALLOWED, START_ONLY, UNKNOWN, Argument
 from veilbox.seal.allowlist.numbers import NUMBERS
 
 # machine: (column of the table, AUDIT_ARCH_*).
@@ -30,11 +30,13 @@ _LOW, _HIGH = 0xFFFFFFFF, 32
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
 
-def tighten(names: Iterable[str]) -> bool:
+def tighten(names: Iterable[str], *, starting: bool = False) -> bool:
     """Refuse, for good and for every thread made later, what is not in a list. Needs no-new-privileges.
 
     Args:
         names: A component's allow-list.
+        starting: Whether what only a component's start needs stays allowed: the filter of a runtime, where there is
+            none.
 
     Returns:
         Whether the filter is in force; False on a machine whose call numbers are not in the table.
@@ -45,7 +47,7 @@ def tighten(names: Iterable[str]) -> bool:
     machine = os.uname().machine
     if machine not in _MACHINES:
         return False
-    code = program(names, machine)
+    code = program(names, machine, starting=starting)
     text = ctypes.create_string_buffer(code)
     header = struct.pack("@HP", len(code) // 8, ctypes.addressof(text))
     libc = ctypes.CDLL(None, use_errno=True)
@@ -54,7 +56,7 @@ def tighten(names: Iterable[str]) -> bool:
     return True
 
 
-def program(names: Iterable[str], machine: str) -> bytes:
+def program(names: Iterable[str], machine: str, *, starting: bool = False) -> bytes:
     """The filter as classic BPF, eight bytes an instruction.
 
     Calls whose arguments do not matter come as a run of comparisons: the kernel keeps in a bitmap which of them always
@@ -63,20 +65,22 @@ def program(names: Iterable[str], machine: str) -> bytes:
     Args:
         names: An allow-list.
         machine: `x86_64` or `aarch64`.
+        starting: As for `tighten`.
 
     Raises:
         MachineError: A name has no number.
     """
     column, architecture = _MACHINES[machine]
-    allowed = set(names) - START_ONLY - NEVER_ALLOWED
+    filtered = FILTERED if starting else FILTERED_AFTER_START
+    allowed = set(names) - NEVER_ALLOWED - (frozenset() if starting else START_ONLY)
     code = [_line(_LOAD, _ARCHITECTURE), _line(_JUMP_EQUAL, architecture, 1), _refuse(_EPERM), _line(_LOAD, _NUMBER)]
-    for number in _numbers(allowed - FILTERED_AFTER_START.keys(), column):
+    for number in _numbers(allowed - filtered.keys(), column):
         code += _if_equal(number, [_line(_RETURN, _ALLOW)])
     for number in _numbers(set(UNKNOWN) - allowed, column):
         code += _if_equal(number, [_refuse(_ENOSYS)])
-    for name in sorted(allowed & FILTERED_AFTER_START.keys()):
+    for name in sorted(allowed & filtered.keys()):
         for number in _numbers({name}, column):
-            code += _if_equal(number, _alternatives(FILTERED_AFTER_START[name]))
+            code += _if_equal(number, _alternatives(filtered[name]))
     return b"".join([*code, _refuse(_EPERM)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import platform
 import select
 import socket
 from collections.abc import Iterator, Mapping
@@ -15,12 +16,15 @@ from typing import Any
 
 from veilbox.core.digest import Digest
 from veilbox.core.plan import Container, Limits, Mount
+from veilbox.oci.admit import RunnableImage
 from veilbox.oci.runtime.config import process_limits, runtime_config, write_bundle
 from veilbox.oci.runtime.driver import ContainerProcess, Runtime
 from veilbox.oci.runtime.ids import Allotment, IdRange
 from veilbox.oci.runtime.jobs import Job
 from veilbox.oci.runtime.mounts import mount_overlay
 from veilbox.oci.runtime.namespaces import pin_empty_network
+from veilbox.oci.runtime.seccomp import seccomp
+from veilbox.seal.allowlist import syscalls
 
 WAIT_MS = 20_000
 HOST_FOLDERS = ("usr", "bin", "lib", "lib64")
@@ -105,6 +109,7 @@ class Rig:
     job: Job
     allotment: Allotment | None
     programs: Mapping[str, tuple[str, ...]]
+    image: RunnableImage | None = None
     running: list[Running] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -113,6 +118,8 @@ class Rig:
         if self.allotment is None:
             write_bundle(bundle, {"process": {"args": list(plan.args)}})
             return bundle, None
+        if self.image is not None:
+            return self._bundle_of(self.image, self.allotment, bundle, plan, mount_sources or {})
         rootfs = self.job.mount_point(f"root-{plan.name}")
         mount_overlay(make_layers(self.job.path / f"layers-{plan.name}"), rootfs)
         ids = self.allotment.take()
@@ -131,6 +138,31 @@ class Rig:
             dialect=self.runtime.dialect,
         )
         config["mounts"] += host_programs()
+        write_bundle(bundle, config)
+        return bundle, ids
+
+    def _bundle_of(
+        self,
+        image: RunnableImage,
+        allotment: Allotment,
+        bundle: Path,
+        plan: Container,
+        mount_sources: Mapping[str, Path],
+    ) -> tuple[Path, IdRange]:
+        """For sealed processes: a component's own image and its list of system calls."""
+        rootfs, ids = self.job.mount_point(f"root-{plan.name}"), allotment.take()
+        mount_overlay(tuple(reversed(image.layers)), rootfs)
+        config = runtime_config(
+            plan,
+            rootfs=rootfs,
+            mount_sources=mount_sources,
+            ids=ids,
+            cgroups_path=None,
+            seccomp=seccomp(syscalls("ingest"), platform.machine()),
+            hostname="veilbox",
+            rlimits=process_limits(plan.limits, without_cgroup=True),
+            dialect=self.runtime.dialect,
+        )
         write_bundle(bundle, config)
         return bundle, ids
 

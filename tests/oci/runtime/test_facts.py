@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from veilbox.oci.runtime import facts
+from veilbox.oci.runtime import facts, syscalls
 from veilbox.oci.runtime.facts import machine_facts
 from veilbox.oci.runtime.namespaces import subordinate_ids
 
@@ -19,7 +19,7 @@ def test_every_question_has_an_answer() -> None:
     assert {"OCI runtime", "crun", "runc", "kernel", "namespaces", "user namespaces", "cgroups", "overlayfs"} <= set(
         names
     )
-    assert {"Landlock", "seccomp", "KVM", "GPU", "unnamed files"} <= set(names)
+    assert {"Landlock", "seccomp", "KVM", "GPU", "unnamed files", "sealed processes"} <= set(names)
     assert all(fact.state for fact in found)
 
 
@@ -57,3 +57,16 @@ def test_without_root(
     fact = facts._rootless(refused)
     assert fact.ok is not bool(advice)
     assert advice in fact.advice
+
+
+@pytest.mark.parametrize(("abi", "required"), [(0, True), (2, True), (3, False), (7, False)])
+def test_without_a_runtime_sealed_processes_are_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, abi: int, *, required: bool
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name, **_kind: None)
+    monkeypatch.setattr(syscalls, "landlock_abi", lambda: abi)
+    found = {fact.name: fact for fact in facts._runtimes()}
+    assert found["sealed processes"].ok is not required
+    assert not found["OCI runtime"].ok
+    assert found["OCI runtime"].required is required
+    assert ("--runtime process" in found["OCI runtime"].advice) is not required

@@ -1,4 +1,4 @@
-"""The promises of `Runtime`, kept by crun, runc, runsc and the runtime in memory alike."""
+"""The promises of `Runtime`, kept by crun, runc, runsc, sealed processes and the runtime in memory alike."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 from fake_runtime import FakeRuntime
 from rig import Rig, container, restored_namespaces, sh
+from sealing_rig import sealing_rig
 
 from veilbox.core.errors import ComponentDied, MachineError
 from veilbox.core.plan import Container
 from veilbox.oci.runtime import cgroups
 from veilbox.oci.runtime.cgroups import Layout, Place
+from veilbox.oci.runtime.dialect import PROCESS
 from veilbox.oci.runtime.driver import OciRuntime, Runtime, RuntimeFacts, Status, choose, discover
 from veilbox.oci.runtime.ids import Allotment
 from veilbox.oci.runtime.jobs import RunDirectory
@@ -85,7 +87,7 @@ def place() -> Iterator[Place]:
         yield cgroups.place()
 
 
-@pytest.fixture(params=["fake", *REAL])
+@pytest.fixture(params=["fake", *REAL, pytest.param(PROCESS, marks=pytest.mark.sealed)])
 def rig(request: pytest.FixtureRequest, place: Place, tmp_path: Path) -> Iterator[Rig]:
     tmp_path.parent.parent.chmod(0o711)  # pytest shuts its folders to others; a container's root is another
     tmp_path.parent.chmod(0o711)
@@ -94,6 +96,10 @@ def rig(request: pytest.FixtureRequest, place: Place, tmp_path: Path) -> Iterato
     if request.param == "fake":
         with run.open_job() as job:
             yield from _used(Rig(FakeRuntime(FAKE), job, None, {name: (name,) for name in SHELL}))
+        return
+    if request.param == PROCESS:
+        with sealing_rig(PROCESS, run) as made:
+            yield from _used(made)
         return
     fact = _fact(request.param)
     with Allotment(run.ids) as allotment, run.open_job(place) as job:

@@ -68,7 +68,10 @@ def _writable(folder: str) -> bool:
 
 def _others(name: str) -> Iterable[str]:
     mine = {str(os.getpid()), str(os.getppid())}
-    pids = {str(pid) for pid in range(1, 300)} | {entry for entry in os.listdir("/proc") if entry.isdecimal()}
+    listed: list[str] = []
+    with suppress(PermissionError):  # a wall too; those of the numbers that are guessed are tried nevertheless
+        listed = os.listdir("/proc")
+    pids = {str(pid) for pid in range(1, 300)} | {entry for entry in listed if entry.isdecimal()}
     return {opened(f"/proc/{pid}/{name}", os.O_RDONLY) for pid in pids - mine}
 
 

@@ -20,7 +20,7 @@ examples:
   veilbox isolation probe
   veilbox isolation probe --runtime runc --json
 """
-_RUNTIMES = ("crun", "runc", "runsc")
+_RUNTIMES = ("crun", "runc", "runsc", "process")
 
 
 def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

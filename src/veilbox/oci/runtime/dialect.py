@@ -22,6 +22,7 @@ class Dialect:
         more_pids: Threads of its own, which count in the container's limit.
         guest_mounts: File systems that its kernel mounts unasked, and that are therefore asked for, read-only.
         errno_of_filters: Whether its filter answers with the number that the bundle asks for.
+        containers: Whether what it makes are containers; otherwise processes that share the host's mounts.
     """
 
     oldest: tuple[int, int] = (0, 0)
@@ -33,6 +34,7 @@ class Dialect:
     more_pids: int = 0
     guest_mounts: tuple[str, ...] = ()
     errno_of_filters: bool = True
+    containers: bool = True
 
 
 # crun 1.0: --cgroup-manager=disabled without root.
@@ -57,10 +59,18 @@ _RUNSC = Dialect(
     errno_of_filters=False,
 )
 
-DIALECTS: Mapping[str, Dialect] = MappingProxyType({"crun": _CRUN, "runc": _RUNC, "runsc": _RUNSC})
+# No program: veilbox itself seals processes (`veilbox.oci.runtime.processes`).
+PROCESS = "process"
+# What is noted of one, in a folder of the state folder.
+PROCESS_NOTE = "process.json"
+
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {"crun": _CRUN, "runc": _RUNC, "runsc": _RUNSC, PROCESS: Dialect(containers=False)}
+)
 
 # In the order of preference: crun starts a container in half of runc's time. Taken unasked are only these: with a
-# kernel of its own a container starts and works at a price (docs/reference/runtimes.md).
+# kernel of its own a container starts and works at a price (docs/reference/runtimes.md), and the walls of a sealed
+# process are weaker.
 KNOWN = ("crun", "runc")
 _OWN_KERNEL = tuple(name for name, dialect in DIALECTS.items() if dialect.own_kernel)
 _OWN_KERNEL_LEVEL = 5

@@ -13,6 +13,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,10 +24,12 @@ from typing import Protocol
 from veilbox.core.errors import ComponentDied, MachineError
 from veilbox.oci.process import Finished, run, spawn
 from veilbox.oci.runtime import syscalls
-from veilbox.oci.runtime.dialect import DIALECTS, KNOWN, Dialect
+from veilbox.oci.runtime.dialect import DIALECTS, KNOWN, PROCESS, Dialect
 
 _TIMEOUT_S = 10.0
 _ADVICE = "Install one with: apt-get install crun"
+# Before it, a file that may not be written could be cut to nothing. Source: landlock(7), ABI 3, Linux 6.2.
+LEAST_LANDLOCK = 3
 
 
 class Status(StrEnum):
@@ -414,7 +417,16 @@ class RuntimeFacts:
 
 def discover(names: Sequence[str] = KNOWN) -> list[RuntimeFacts]:
     """What this machine has of the known runtimes, the preferred one first."""
-    return [_examined(name) for name in names]
+    return [_sealing() if name == PROCESS else _examined(name) for name in names]
+
+
+def _sealing() -> RuntimeFacts:
+    """Whether the kernel has what sealed processes need; this Python makes them."""
+    abi = syscalls.landlock_abi()
+    why = "" if abi >= LEAST_LANDLOCK else f"needs a kernel with Landlock, ABI {LEAST_LANDLOCK} or later; here is {abi}"
+    if not why and not syscalls.has_seccomp():
+        why = "needs a kernel with seccomp filters"
+    return RuntimeFacts(name=PROCESS, binary=Path(sys.executable), version=f"Landlock {abi}", usable=not why, why=why)
 
 
 def _examined(name: str) -> RuntimeFacts:
@@ -464,11 +476,16 @@ def choose(facts: Sequence[RuntimeFacts], *, root: Path, limited: bool = True) -
     for fact in facts:
         if fact.usable and fact.binary is not None:
             return OciRuntime(fact.binary, name=fact.name, version=fact.version, root=root, limited=limited)
-    reasons = "; ".join(f"{fact.name} {fact.why}" for fact in facts)
+    raise unusable(facts)
+
+
+def unusable(facts: Sequence[RuntimeFacts]) -> MachineError:
+    """The error of a machine on which none of these can be used."""
     packages = [DIALECTS[fact.name].package for fact in facts if fact.name in DIALECTS]
-    raise MachineError(
+    install = f"Install one with: apt-get install {packages[0]}" if any(packages[:1]) else _ADVICE
+    return MachineError(
         "no OCI runtime is usable",
         expected=" or ".join(fact.name for fact in facts),
-        actual=reasons,
-        advice=f"Install one with: apt-get install {packages[0]}" if packages else _ADVICE,
+        actual="; ".join(f"{fact.name} {fact.why}" for fact in facts),
+        advice=f"{install}. Without one, --runtime process runs the components as sealed processes: weaker walls",
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from veilbox.oci.runtime import syscalls
 from veilbox.oci.runtime.cgroups import Layout, hierarchies
-from veilbox.oci.runtime.dialect import DIALECTS, KNOWN
-from veilbox.oci.runtime.driver import discover
+from veilbox.oci.runtime.dialect import DIALECTS, KNOWN, PROCESS
+from veilbox.oci.runtime.driver import RuntimeFacts, discover
 from veilbox.oci.runtime.namespaces import login_name, subordinate_ids
 
 _NAMESPACES = ("pid", "mnt", "net", "ipc", "uts", "cgroup", "user")
@@ -58,10 +58,25 @@ def _runtimes() -> tuple[Fact, ...]:
             advice="" if fact.usable else f"apt-get install {DIALECTS[fact.name].package}",
         )
         for fact in found
+        if fact.name != PROCESS
     ]
+    sealing = next(fact for fact in found if fact.name == PROCESS)
     advice = "" if taken else "apt-get install crun"
+    if not taken and sealing.usable:
+        advice += "; until then --runtime process, whose walls are weaker"
     state = taken[0] if taken else "none"
-    return (Fact(name="OCI runtime", state=state, ok=bool(taken), required=True, advice=advice), *facts)
+    required = not sealing.usable
+    return (
+        Fact(name="OCI runtime", state=state, ok=bool(taken), required=required, advice=advice),
+        *facts,
+        _sealed_processes(sealing),
+    )
+
+
+def _sealed_processes(fact: RuntimeFacts) -> Fact:
+    state = f"{fact.version}; only where asked for: --runtime process" if fact.usable else fact.why
+    advice = "" if fact.usable else "Boot a kernel of 6.2 or later with lsm=landlock,..."
+    return Fact(name="sealed processes", state=state, ok=fact.usable, required=False, advice=advice)
 
 
 def _kernel() -> Fact:

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Self
 
 from veilbox.core.errors import MachineError
 from veilbox.oci.runtime.cgroups import Layout, Place, end_processes, remove_tree
+from veilbox.oci.runtime.dialect import PROCESS_NOTE
 from veilbox.oci.runtime.mounts import mount_points, unmount
 
 _LOCK = "lock"
@@ -288,12 +289,17 @@ def _is_held(path: Path) -> bool:
 
 
 def _first_processes(path: Path) -> Iterator[int]:
-    return (pid for _, pid in _residents(path))
+    return (pid for _, pid in (*_residents(path), *_noted(path.glob(f"runtime/*/{PROCESS_NOTE}"))))
 
 
 def _residents(path: Path) -> Iterator[tuple[str, int]]:
     """Ids and first processes that still live, by the runtime's notes; a start time tells one from a stranger."""
-    for note in (*path.glob("runtime/*/status"), *path.glob("runtime/*/state.json")):
+    for kind in ("status", "state.json"):
+        yield from _noted(path.glob(f"runtime/*/{kind}"))
+
+
+def _noted(notes: Iterable[Path]) -> Iterator[tuple[str, int]]:
+    for note in notes:
         with suppress(OSError, ValueError, TypeError):
             state = json.loads(note.read_text(encoding="utf-8"))
             pid = state.get("pid") or state.get("init_process_pid")

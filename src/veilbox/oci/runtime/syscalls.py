@@ -98,6 +98,20 @@ def restrict_mount(descriptor: int, attributes: int) -> None:
     _check(_libc.syscall(_SYS_MOUNT_SETATTR, descriptor, b"", _AT_EMPTY_PATH, ctypes.byref(wanted), size), b"")
 
 
+def enter_root(path: bytes) -> None:
+    """Make a mount the root of this mount namespace and of this process, and let go of the former root.
+
+    Raises:
+        OSError: The kernel refused.
+
+    Source: pivot_root(2), `pivot_root(".", ".")`.
+    """
+    os.chdir(path)
+    _check(_libc.pivot_root(b".", b"."), path)
+    unmount(b".")
+    os.chdir(b"/")
+
+
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parent ends, so that their exit status is ours to read.
 
