@@ -1,13 +1,14 @@
 # make demo and make test do everything that is needed first; a second run finds it done.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench price-list evaluate train-plates image-table wall-table lock schema record-layers clean
+.PHONY: help demo test setup packages test-packages images check lint types contracts readme bench bench-chart frame-profile growth price-list evaluate train-plates image-table wall-table lock schema record-layers clean
 
 BIN := .venv/bin
 SETUP := sh scripts/setup.sh
 FILM := build/demo/faces.mp4
 FILMS := build/films/labels.json
 EVALUATE_ARGS ?=
+GROWTH_ARGS ?=
 PYTEST_ARGS ?=
 TRAINING := build/training
 HOURS ?= 3
@@ -60,9 +61,18 @@ contracts: .venv/.installed ## who may import whom
 readme: setup ## run the README's commands
 	@$(BIN)/python scripts/readme.py README.md
 
-bench: setup $(FILM) ## speed, start-up and memory against peers
+bench: setup $(FILM) ## every goal of speed with value, spread and verdict: 20 minutes, QUICK=1 three
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
 	@$(SETUP) run $(BIN)/python benchmarks/bench.py
+
+bench-chart: .venv/.installed ## draw the history of make bench into the docs
+	@$(BIN)/python benchmarks/bench_chart.py
+
+frame-profile: setup $(FILM) ## where each millisecond of a frame goes, by component; docs/reference/frame-profile.md
+	@$(BIN)/python benchmarks/frame_profile.py
+
+growth: setup $(FILM) ## time and memory against length, size, faces and lanes: GROWTH_ARGS; docs/reference/growth.md
+	@$(SETUP) run $(BIN)/python benchmarks/growth.py $(GROWTH_ARGS)
 
 $(FILMS): benchmarks/render_films.py $(wildcard benchmarks/filmset/*.py demo/*.py) | .venv/.installed
 	@echo "setup: rendering the film set" >&2
