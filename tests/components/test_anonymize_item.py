@@ -9,12 +9,13 @@ import pytest
 
 from veilbox.components.anonymize import Item, bounded
 from veilbox.components.gather import Gathered
+from veilbox.core.coefficients import Coefficients
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ProtocolError
 from veilbox.core.policy import Detection, Keep, Policy, Recall, Tracking
 from veilbox.core.regions import Regions
 from veilbox.core.seen import Seen
-from veilbox.core.stream import AnalysisView, AudioInfo, Kind, StreamInfo
+from veilbox.core.stream import AnalysisView, AudioInfo, Colour, Kind, StreamInfo
 from veilbox.core.zones import Zone
 from veilbox.transport.consumer import FrameView
 from veilbox.transport.info import decode_info, encode_info
@@ -87,6 +88,33 @@ SEEN = Detections(
     np.array([0.9, 0.9, 0.9, 0.1], np.float32),
     np.zeros(4, np.int32),
 )
+
+
+_STILL = StreamInfo(
+    kind=Kind.IMAGE,
+    width=128,
+    height=96,
+    pixel_format="yuv420p",
+    colour=Colour(range=2),
+    coefficients=Coefficients(pixel_format="yuv420p", tables=((4,) * 64,) * 3),
+)
+
+
+def test_of_coefficients_only_blocks_below_a_region_or_a_zone_change() -> None:
+    view = AnalysisView.fit(_STILL, long_side=64, stride=32)
+    start = Start(item=0, info=encode_info(_STILL, view), ring_generation=1, slots=2, slot_bytes=_STILL.frame_nbytes)
+    corner = Zone(points=((0, 0), (0.1, 0), (0.1, 0.1), (0, 0.1)))
+    item = Item(start, Policy(), thresholds={0: 0.2}, ring_bytes=RING_BYTES, zones=[corner])
+    source = np.ones((_STILL.frame_nbytes // 2 // 64, 64), np.int16)
+    frame = FrameView(_frame(0, analysed=True).frame, memoryview(source.tobytes()))
+    one = np.array([1], np.int32)
+    region = Regions(np.array([[68, 36, 76, 44]], np.float32), one, one, one)
+    made = np.frombuffer(item.redacted(frame, region), np.int16).reshape(-1, 64)
+    luma = (made != source).any(axis=1)[: 12 * 16].reshape(12, 16)
+    assert np.argwhere(luma).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1], [4, 8], [4, 9], [5, 8], [5, 9]]
+    assert made[0].tolist() == [-256, *[0] * 63]  # wholly in the zone: black, in steps of four
+    assert np.frombuffer(frame.buffer, np.int16).tolist() == source.ravel().tolist()
+    assert (item.blocks, item.recoded) == (12 * 16 + 2 * 6 * 8, 8 + 2 * (1 + 1))
 
 
 def test_what_lies_wholly_in_a_zone_that_keeps_is_left_out_and_counted_if_it_counted() -> None:
