@@ -16,11 +16,22 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.ExifTags import IFD
 
-from veilbox.core.metadata import PRESETS, TAGS, Metadata, MetadataField, Preset, Tag, Value, ValueKind, fields_of
+from veilbox.core.metadata import (
+    PRESETS,
+    TAGS,
+    Metadata,
+    MetadataField,
+    NotOurs,
+    Preset,
+    Tag,
+    Value,
+    ValueKind,
+    fields_of,
+)
 from veilbox.core.stream import StreamInfo
 from veilbox.media.colour_profile import rebuilt_profile
 from veilbox.media.encoder import open_encoder
-from veilbox.media.exif import NotOurs, exif_block, parsed_block
+from veilbox.media.exif import exif_block, parsed_block
 from veilbox.media.picture import AudioPacket
 from veilbox.media.source import open_source
 from veilbox.media.structure import Allowed, examine
@@ -144,6 +155,13 @@ def test_tiff_keeps_what_its_own_tags_hold(sources: dict[str, bytes]) -> None:
     assert set(flaws(made, "tif", fields_of(Preset.RESEARCH))) == {
         f"tag {TAGS[name].number}: not allowed" for name in ("ImageDescription", "Software", "Artist")
     }
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_a_time_to_the_second_is_found_where_the_hour_may_stay(sources: dict[str, bytes], suffix: str) -> None:
+    _, made = through(sources[suffix], suffix, [MetadataField.CAPTURE_TIME])
+    (flaw,) = flaws(made, suffix, [MetadataField.CAPTURE_HOUR])
+    assert flaw.endswith("DateTimeOriginal: finer than the hour")
 
 
 def test_bmp_keeps_nothing(sources: dict[str, bytes]) -> None:

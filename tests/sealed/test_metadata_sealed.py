@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -85,6 +86,35 @@ def _on_record(veilbox: RunVeilbox, report: Any, preset: str) -> None:
     told = veilbox("audit", "show", "--job", report["job"]).stdout
     assert ("keeps-metadata" in told) == warned
     assert ("capture-hour" in told) == (preset == "research")
+
+
+def test_films_in_a_job(veilbox: RunVeilbox, tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for suffix in ("mp4", "mkv"):
+        with av.open(str(films / f"a.{suffix}"), "w") as film:
+            words = {
+                "creation_time": "2024-05-06T07:08:09Z",
+                "make": "Maker",
+                "artist": "A. Person",
+                "comment": "notes",
+            }
+            film.metadata.update(words)
+            if suffix == "mp4":  # which FFmpeg gives no make
+                film.metadata["title"] = "a title"
+            stream = film.add_stream("libx264", rate=25, width=128, height=96, pix_fmt="yuv420p")
+            for _ in range(5):
+                film.mux(stream.encode(av.VideoFrame(128, 96, "yuv420p")))
+            film.mux(stream.encode(None))
+    run = veilbox("anonymize", films, "-o", tmp_path / "out", "--metadata", "research", "--json")
+    assert run.status == 0, run.stderr
+    outputs = {Path(one["path"]).suffix[1:]: one["verification"]["metadata"] for one in run.json["outputs"]}
+    assert outputs == {"mp4": ["capture-hour"], "mkv": ["capture-hour", "camera"]}
+    for suffix in outputs:
+        with av.open(str(tmp_path / "out" / f"a.{suffix}")) as film:
+            assert film.metadata.get("creation_time") == "2024-05-06T07:00:00.000000Z"
+            assert film.metadata.get("MAKE") == ("Maker" if suffix == "mkv" else None)
+            assert not {"artist", "ARTIST", "comment", "COMMENT", "title"} & set(film.metadata)
 
 
 def test_an_unknown_field_is_refused(veilbox: RunVeilbox, photographs: Path, tmp_path: Path) -> None:

@@ -217,6 +217,10 @@ def allowing(tag: Tag, allowed: Collection[MetadataField]) -> MetadataField | No
     return None
 
 
+class NotOurs(ValueError):
+    """Bytes of a file that no values make."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metadata:
     """The values of the allowed fields that a source has.

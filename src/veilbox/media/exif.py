@@ -14,7 +14,7 @@ from typing import SupportsFloat, SupportsInt, cast
 
 from PIL.Image import Exif
 
-from veilbox.core.metadata import RATIONALS, TAGS, Directory, Tag, Value, ValueKind
+from veilbox.core.metadata import RATIONALS, TAGS, Directory, NotOurs, Tag, Value, ValueKind
 
 # Directories that are reached by a tag of the first (Exif 2.32, 4.6.3).
 _POINTERS = {0x8769: Directory.EXIF, 0x8825: Directory.GPS}
@@ -35,10 +35,6 @@ _HEADER = b"II*\0\x08\0\0\0"
 # A rational of a source is taken as the nearest fraction with at most this denominator: 1/8000 s and 1e-4 of an arc
 # second are exact in it.
 _FINEST = 1_000_000
-
-
-class NotOurs(ValueError):
-    """Bytes that no values make."""
 
 
 def values_of(exif: Exif) -> tuple[tuple[str, Value], ...]:

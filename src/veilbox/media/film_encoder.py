@@ -1,4 +1,4 @@
-"""Films, encoded with FFmpeg's libraries through PyAV: same geometry, timing and colour, and nothing else.
+"""Films, encoded with FFmpeg's libraries through PyAV: same geometry, timing and colour, no words but announced ones.
 
 Every muxer and encoder runs in bit-exact mode: the same frames give the same bytes, and neither names its version.
 """
@@ -29,6 +29,7 @@ from veilbox.core.stream import Kind, StreamInfo
 from veilbox.media.audio_copy import add_audio, audio_packet, is_usual_opus
 from veilbox.media.coding import CODINGS, Coding
 from veilbox.media.disk import output_error
+from veilbox.media.film_tags import CREATED, words_for
 from veilbox.media.formats import FilmFormat
 from veilbox.media.picture import AudioPacket
 from veilbox.media.planes import frame_planes, slot_planes
@@ -86,7 +87,7 @@ class FilmEncoder:
         self._done = False
         # A frame's true duration is known when the next one comes: that of a demuxer counts in order of decoding.
         self._held: VideoFrame | None = None
-        self._container = _open(self._sink, container, self._clock)
+        self._container = _open(self._sink, container, self._clock, words_for(container.muxer, info.metadata))
         try:
             self._video = self._add_video(encoding, threads)
             self._audio = self._add_audio(container)
@@ -274,13 +275,16 @@ class FilmEncoder:
             _not_written(error)
 
 
-def _open(sink: _Sink, container: FilmFormat, clock: Fraction) -> OutputContainer:
+def _open(sink: _Sink, container: FilmFormat, clock: Fraction, words: dict[str, str]) -> OutputContainer:
     options = dict(container.options)
     if container.muxer in ("mp4", "mov"):
         # Both clocks tick in the film's own unit, so that edit lists and durations are exact.
         options |= {"video_track_timescale": str(clock.denominator), "movie_timescale": str(clock.denominator)}
+        if words.keys() - {CREATED}:  # a time alone has fields of its own
+            options["movflags"] = "use_metadata_tags"
     opened = av.open(sink, "w", format=container.muxer, container_options=options, buffer_size=_BUFFER)
     opened.flags |= cast("int", ContainerFlags.bitexact.value)
+    opened.metadata.update(words)
     return opened
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import heapq
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, Self, cast
@@ -29,8 +29,10 @@ from numpy.typing import NDArray
 
 from veilbox.core.errors import SourceCorrupt, SourceUnsupported
 from veilbox.core.frame import PIXEL_FORMATS, FrameLayout
+from veilbox.core.metadata import Metadata, MetadataField
 from veilbox.core.stream import AnalysisView, AudioInfo, Colour, Kind, StreamInfo
 from veilbox.media.completeness import check_complete
+from veilbox.media.film_tags import values_of
 from veilbox.media.formats import AUDIO_CODECS, DEMUXERS, VIDEO_DECODERS, film_format
 from veilbox.media.picture import AudioPacket
 from veilbox.media.planes import frame_planes, slot_planes
@@ -76,14 +78,24 @@ class FilmSource:
         family: Its container.
         keep_audio: Whether packets of one audio stream come along.
         output_suffix: The container they must fit into; empty if any will do.
+        metadata: Fields of which it tells the values.
 
     Raises:
         SourceUnsupported: No video stream that veilbox decodes.
         SourceCorrupt: Cut short, or no first frame.
     """
 
-    def __init__(self, file: BinaryIO, family: Family, *, keep_audio: bool = False, output_suffix: str = "") -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        family: Family,
+        *,
+        keep_audio: bool = False,
+        output_suffix: str = "",
+        metadata: Collection[MetadataField] = (),
+    ) -> None:
         check_complete(file, family)
+        self._fields = metadata
         self._container = _open_container(file, family)
         try:
             # AVI stores one clock, that of decoding; its frames show in the same instants, in order of presentation.
@@ -238,6 +250,7 @@ class FilmSource:
             sample_aspect_ratio=(aspect.numerator, aspect.denominator),
             colour=_colour(frame),
             audio=_audio_info(self._audio),
+            metadata=Metadata(tags=values_of(self._container.metadata)).only(self._fields),
         )
 
 

@@ -112,6 +112,19 @@ VIDEO_DECODERS: dict[str, str] = {
 AUDIO_CODECS: frozenset[str] = frozenset().union(*(fmt.audio for fmt in FILM_FORMATS.values()))
 
 
+# What MP4, QuickTime and Matroska have words for; `veilbox.media.film_tags` has the words.
+_FILM_FIELDS = frozenset(
+    {
+        MetadataField.CAPTURE_HOUR,
+        MetadataField.CAPTURE_TIME,
+        MetadataField.CAMERA,
+        MetadataField.DESCRIPTION,
+        MetadataField.AUTHOR,
+        MetadataField.SOFTWARE,
+    }
+)
+
+
 def is_handled(suffix: str) -> bool:
     """Whether files of a lower-case suffix without dot are pictures or films that veilbox writes."""
     return suffix in FILM_SUFFIXES or suffix in IMAGE_SUFFIXES
@@ -120,10 +133,13 @@ def is_handled(suffix: str) -> bool:
 def holds(suffix: str, field: MetadataField) -> bool:
     """Whether files of a suffix can hold a field of metadata.
 
-    Films and BMP hold none, TIFF what needs no list of its own; a suffix that is not known rules out nothing.
+    BMP and AVI hold none, other films what their containers have words for, TIFF what needs no list of its own; a
+    suffix that is not known rules out nothing.
     """
-    if suffix in FILM_SUFFIXES or suffix == "bmp":
+    if suffix in ("avi", "bmp"):
         return False
+    if suffix in FILM_SUFFIXES:
+        return field in _FILM_FIELDS
     if suffix not in ("tif", "tiff"):
         return True
     return all(tag.directory is Directory.PICTURE for tag in TAGS.values() if tag.field is field) and (

@@ -42,11 +42,11 @@ def open_source(
     """
     try:
         family = sniff(file)
+        fields = [field for field in metadata if holds(output_suffix, field)]
         if family in (Family.ISO, Family.MATROSKA, Family.AVI):
-            return FilmSource(file, family, keep_audio=keep_audio, output_suffix=output_suffix)
+            return FilmSource(file, family, keep_audio=keep_audio, output_suffix=output_suffix, metadata=fields)
         from veilbox.media.image_source import ImageSource  # noqa: PLC0415 - Pillow, for pictures only
 
-        fields = [field for field in metadata if holds(output_suffix, field)]
         coded = coded_side if output_suffix in _JPEG_SUFFIXES else None
         return ImageSource(file, family, metadata=fields, coded_side=coded)
     except OSError as error:  # a bad sector or a lost share; what decoders raise was translated nearer by

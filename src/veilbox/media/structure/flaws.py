@@ -33,7 +33,7 @@ class Allowed:
 
     Attributes:
         audio: A track of sound.
-        metadata: What a picture says about itself, by name.
+        metadata: What a file says about itself, by name.
     """
 
     audio: bool = False
@@ -46,7 +46,7 @@ class Allowed:
 
     @property
     def exif(self) -> bool:
-        """Whether an EXIF block may be there."""
+        """Whether an EXIF block, or words of a film, may be there."""
         return bool(self.metadata - {MetadataField.COLOUR_PROFILE})
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from veilbox.core.metadata import NotOurs
+from veilbox.media.film_tags import ISO_ZERO, MOMENT_NAMES, parsed_user_data, since
 from veilbox.media.structure.bitstream import Coding, check_configuration, check_packet
 from veilbox.media.structure.flaws import Allowed, Flaws, Unreadable, named
 from veilbox.media.structure.sample_table import SampleTable
+from veilbox.media.structure.told import check_values
 from veilbox.media.structure.window import Window
 
 _TREE: dict[str, frozenset[bytes]] = {
@@ -31,6 +34,8 @@ _BRANDS = frozenset(
 _EMPTY_UDTA = bytes.fromhex(
     "000000356d657461000000000000002168646c7200000000000000006d6469726170706c00000000000000000000000008696c7374"
 )
+# Six texts of the longest, with their keys, have 1.6 kB.
+_MOST_UDTA = 4 << 10
 _NAMES = frozenset({b"", b"VideoHandler", b"SoundHandler", b"DataHandler"})
 _CODINGS = {
     b"avc1": Coding.H264,
@@ -85,12 +90,15 @@ class _Iso:
         self._flaws = flaws
         self._tracks: list[_Track] = []
         self._media: list[Window] = []
+        # Times as the values that they make; the empty set of a field that is not set is one of them, too.
+        self._times: set[tuple[tuple[str, str], ...]] = set()
 
     def run(self) -> None:
         self._walk(self._file, "")
         kinds = [track.handler for track in self._tracks]
         permitted = [[b"vide"], *([[b"vide", b"soun"]] if self._allowed.audio else [])]
         self._flaws.unless(kinds in permitted, "moov/trak", f"tracks {', '.join(map(named, kinds))}"[:60])
+        self._flaws.unless(len(self._times) <= 1, "moov", "dates that differ")
         self._check_samples()
 
     def _walk(self, window: Window, path: str) -> None:
@@ -151,12 +159,28 @@ class _Iso:
         self._flaws.unless(body.is_zero(), body.path, "padding that is not zero")
 
     def _user_data(self, body: Window) -> None:
-        empty = len(body) == len(_EMPTY_UDTA) and body.all() == _EMPTY_UDTA
-        self._flaws.unless(empty, body.path, "not allowed")
+        content = body.all() if len(body) <= _MOST_UDTA else b""
+        if content == _EMPTY_UDTA:
+            return
+        if not self._allowed.exif:
+            self._flaws.add(body.path, "not allowed")
+            return
+        try:
+            values = parsed_user_data(content)
+        except NotOurs:
+            self._flaws.add(body.path, "more than allowed values")
+            return
+        check_values(values, body.path, self._allowed, self._flaws)
+        self._times.add(tuple((name, str(value)) for name, value in values if name in MOMENT_NAMES))
 
     def _dates(self, body: Window) -> None:
+        """When it was made and when it was changed: never, or both in the one moment that may stay."""
         size = 8 if body.read(0, 1) == b"\1" else 4
-        self._flaws.unless(not any(body.read(4, 2 * size)), body.path, "a date")
+        made, changed = (int.from_bytes(body.read(4 + at, size), "big") for at in (0, size))
+        values = since(ISO_ZERO, made) if self._allowed.exif else {}
+        self._times.add(tuple(values.items()))
+        self._flaws.unless(made == changed and bool(made) == bool(values), body.path, "a date")
+        check_values(values.items(), body.path, self._allowed, self._flaws)
         self._flaws.unless(len(body) <= 120, body.path, "impossible length")
 
     def _handler(self, body: Window) -> None:

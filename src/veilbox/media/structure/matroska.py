@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from veilbox.core.metadata import MOST_TEXT, TAGS
+from veilbox.media.film_tags import MATROSKA_ZERO, WORDS, since
 from veilbox.media.structure.bitstream import Coding, check_configuration, check_packet
 from veilbox.media.structure.flaws import Allowed, Flaws, Unreadable
+from veilbox.media.structure.told import check_values
 from veilbox.media.structure.window import Window
 
 _VOID, _CRC = 0xEC, 0xBF
@@ -19,7 +22,7 @@ _TREE: dict[int, tuple[str, frozenset[int]]] = {
     ),
     0x114D9B74: ("SeekHead", frozenset({0x4DBB})),
     0x4DBB: ("Seek", frozenset({0x53AB, 0x53AC})),
-    0x1549A966: ("Info", frozenset({0x2AD7B1, 0x4D80, 0x5741, 0x4489})),
+    0x1549A966: ("Info", frozenset({0x2AD7B1, 0x4D80, 0x5741, 0x4489, 0x7BA9, 0x4461})),
     0x1654AE6B: ("Tracks", frozenset({0xAE})),
     0xAE: (
         "TrackEntry",
@@ -63,6 +66,11 @@ _NAMES = {
 _MUXER, _WRITER, _TAG_NAME, _TAG_TEXT = 0x4D80, 0x5741, 0x45A3, 0x4487
 _BLOCK, _SIMPLE_BLOCK, _CODEC, _PRIVATE, _TYPE, _NUMBER = 0xA1, 0xA3, 0x86, 0x63A2, 0x83, 0xD7
 _LANGUAGE, _DOCTYPE = 0x22B59C, 0x4282
+_TITLE, _DATE, _TAG, _SIMPLE_TAG, _TAG_TRACK = 0x7BA9, 0x4461, 0x7373, 0x67C8, 0x63C5
+# Names of tags to those of values; the title is an element of its own.
+_TAG_VALUES = {word.upper().encode(): name for name, word in WORDS.items() if word != "title"}
+_TITLE_VALUE = "ImageDescription"
+_TEXTS = frozenset({_TAG_TEXT, _TITLE})
 _VIDEO, _AUDIO = 1, 2
 _CODINGS = {
     b"V_MPEG4/ISO/AVC": Coding.H264,
@@ -100,6 +108,8 @@ class _Matroska:
         self._tracks: list[_Track] = []
         self._by_number: dict[int, _Track] = {}
         self._tag = b""
+        self._tag_of_track = False
+        self._told: set[str] = set()
 
     def run(self) -> None:
         self._walk(0, self._file, 0)
@@ -126,7 +136,14 @@ class _Matroska:
     def _master(self, identity: int, body: Window, depth: int) -> None:
         if identity == 0xAE:
             self._tracks.append(_Track())
+        elif identity == _SIMPLE_TAG:
+            self._tag = b""
+        elif identity == _TAG:
+            self._tag_of_track = False
+        told = len(self._told)
         self._walk(identity, body, depth + 1)
+        if identity == _TAG and self._tag_of_track:
+            self._flaws.unless(len(self._told) == told, body.path, "a track's words")
         if identity == 0xAE:
             self._settle(self._tracks[-1])
 
@@ -156,18 +173,19 @@ class _Matroska:
             self._flaws.unless(len(body) <= _MOST_SETUP, body.path, "impossible length")
             self._tracks[-1].setup = body
             return
-        if len(body) > _MOST_LEAF:
+        if len(body) > (MOST_TEXT if identity in _TEXTS else _MOST_LEAF):
             self._flaws.add(body.path, "impossible length")
             return
-        self._word(identity, body.all().rstrip(b"\0"), body.path)
+        if identity in (_DATE, _TITLE):
+            self._value(identity, body)
+        elif identity in (_TAG_NAME, _TAG_TEXT, _TAG_TRACK):
+            self._tag_part(identity, body)
+        else:
+            self._word(identity, body.all().rstrip(b"\0"), body.path)
 
     def _word(self, identity: int, content: bytes, path: str) -> None:
         if identity in (_MUXER, _WRITER):
             self._flaws.unless(content == b"Lavf", path, "a program's name")
-        elif identity == _TAG_NAME:
-            self._flaws.unless(content == b"DURATION", path, "not allowed")
-        elif identity == _TAG_TEXT:
-            self._flaws.unless(not content.strip(b"0123456789:."), path, "a text")
         elif identity == _LANGUAGE:
             self._flaws.unless(content in (b"und", b"eng"), path, "a language")
         elif identity == _DOCTYPE:
@@ -178,8 +196,47 @@ class _Matroska:
             self._tracks[-1].kind = int.from_bytes(content, "big")
         elif self._tracks and identity == _CODEC:
             self._tracks[-1].coding = _CODINGS.get(content)
-        elif len(content) > 8 and identity != 0x63C5:
+        elif len(content) > 8:
             self._flaws.add(path, "impossible length")
+
+    def _tag_part(self, identity: int, body: Window) -> None:
+        """A tag is a duration of digits, or a value that may stay and is about the file."""
+        content = body.all().rstrip(b"\0")
+        if identity == _TAG_TRACK:
+            self._flaws.unless(len(content) <= 8, body.path, "impossible length")
+            self._tag_of_track = True
+        elif identity == _TAG_NAME:
+            known = content == b"DURATION" or (self._allowed.exif and content in _TAG_VALUES)
+            self._flaws.unless(known and not self._tag, body.path, "not allowed")
+            self._tag = content
+        elif self._tag in _TAG_VALUES:
+            self._text(_TAG_VALUES[self._tag], body)
+        else:
+            self._flaws.unless(not content.strip(b"0123456789:."), body.path, "a text")
+
+    def _value(self, identity: int, body: Window) -> None:
+        if not self._allowed.exif:
+            self._flaws.add(body.path, "not allowed")
+            return
+        if identity == _TITLE:
+            self._text(_TITLE_VALUE, body)
+            return
+        seconds, rest = divmod(int.from_bytes(body.all(), "big", signed=True), 1_000_000_000)
+        values = since(MATROSKA_ZERO, seconds)
+        self._flaws.unless(len(body) == 8 and not rest and bool(values), body.path, "a date")
+        self._allow(values, body.path)
+
+    def _text(self, name: str, body: Window) -> None:
+        text = body.all().decode("utf-8", "replace")
+        good = text.encode() == body.all() and TAGS[name].takes(text)
+        self._flaws.unless(good, body.path, "a text that is no such value")
+        self._allow({name: text}, body.path)
+
+    def _allow(self, values: Mapping[str, str], path: str) -> None:
+        """Each value once, and only of the allowed fields."""
+        check_values(values.items(), path, self._allowed, self._flaws)
+        self._flaws.unless(self._told.isdisjoint(values), path, "said twice")
+        self._told.update(values)
 
     def _block(self, body: Window) -> None:
         number, at = _number(body, 0, keep=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 
-from veilbox.core.metadata import MOST_PROFILE, TAGS, allowing
+from veilbox.core.metadata import MOST_PROFILE, Metadata, NotOurs, Value
 from veilbox.media.colour_profile import rebuilt_profile
-from veilbox.media.exif import NotOurs, parsed_block
+from veilbox.media.exif import parsed_block
 from veilbox.media.structure.flaws import Allowed, Flaws
 from veilbox.media.structure.window import Window
 
@@ -26,8 +27,15 @@ def check_exif(body: Window, allowed: Allowed, flaws: Flaws) -> None:
     except NotOurs:
         flaws.add(body.path, "more than allowed values")
         return
-    for name in values:
-        flaws.unless(allowing(TAGS[name], allowed.metadata) is not None, f"{body.path}/{name}", "not allowed")
+    check_values(values.items(), body.path, allowed, flaws)
+
+
+def check_values(values: Iterable[tuple[str, Value]], path: str, allowed: Allowed, flaws: Flaws) -> None:
+    """Hold values against the allowed fields; a time of which the hour may stay must have been cut to it."""
+    for name, value in values:
+        kept = dict(Metadata(tags=((name, value),)).only(allowed.metadata).tags)
+        flaws.unless(name in kept, f"{path}/{name}", "not allowed")
+        flaws.unless(kept.get(name, value) == value, f"{path}/{name}", "finer than the hour")
 
 
 def check_profile(body: Window, allowed: Allowed, flaws: Flaws) -> None:
