@@ -21,6 +21,7 @@ DRAWN = (
     ("sealed / one process, seconds from the first item on", "", "sealed / one process"),
     ("all containers created and started", "all containers started", "all containers started, ms"),
     ("first clean frame", "", "first clean frame, ms"),
+    ("first clean frame in low-latency mode", "", "first clean frame, low latency, ms"),
     ("added latency in low-latency mode, 1280x720 at 30 fps, p50", "", "added latency p50, ms"),
     ("added latency in low-latency mode, 1280x720 at 30 fps, p99", "", "added latency p99, ms"),
     ("photographs of 12 megapixels: sealed / decode + encode, seconds", "", "photographs / decode + encode"),

@@ -102,7 +102,7 @@ def busy(facts: Mapping[str, Any]) -> str:
     """A warning if others worked on the machine when the run began; empty if none did."""
     if facts["load_average"] <= BUSY_LOAD:
         return ""
-    return f"load {facts['load_average']:.1f} before the first round: others worked too, only ratios can be compared"
+    return f"Load {facts['load_average']:.1f} before the first round: others worked too, only ratios can be compared."
 
 
 def keep(document: Mapping[str, Any], kind: str = "") -> Path:
