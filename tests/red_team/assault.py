@@ -33,6 +33,7 @@ from veilbox.orchestrate.pod import Member, Pod
 from veilbox.seal.canary import planted
 
 PATIENCE_S = 60.0
+_SOURCE = bytes(8192)
 MODULES = {"taken-over": TAKEN_OVER, "never-sealed": NEVER_SEALED, "unfiltered": NEVER_SEALED}
 
 
@@ -59,13 +60,15 @@ def assault(runtime: str, kind: str, folder: Path) -> dict[str, list[Gate]]:
                 pod.send(name, message, [descriptor])
                 os.close(descriptor)
                 found[name] += _reported(name, pod.members[name])
+            if (folder / "source").read_bytes() != _SOURCE:
+                raise SystemExit("the source was written")
             return found
 
 
 def _items(folder: Path) -> list[tuple[str, ToComponent, int]]:
     """What ingest, export and verify are handed in a job, made as a job makes it."""
     source = folder / "source"
-    source.write_bytes(bytes(8192))
+    source.write_bytes(_SOURCE)
     source.chmod(0o666)  # it is the mount that must keep it from writers
     output = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o644)
     os.write(output, bytes(8192))

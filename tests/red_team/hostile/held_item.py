@@ -31,7 +31,11 @@ def _is_writable(number: int) -> bool:
 
 
 def _reopen(number: int) -> None:
-    os.close(os.open(f"/proc/self/fd/{number}", os.O_RDWR | os.O_CLOEXEC))
+    again = os.open(f"/proc/self/fd/{number}", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.pwrite(again, b"x", 0)
+    finally:
+        os.close(again)
 
 
 def _beside(number: int) -> Iterable[str]:
@@ -55,7 +59,8 @@ def _refuse_file(number: int) -> None:
 _NO_FILE = READ_ONLY | {"EBADF", "EINVAL"}
 
 ATTEMPTS = (
-    _at("source-for-writing", "open a read-only descriptor again for writing", READ_ONLY, _reopen, writable=False),
+    _at("source-for-writing", "open a read-only descriptor again for writing, and write", READ_ONLY, _reopen,
+        writable=False),
     _at("source-cut", "cut a file that is held read-only", _NO_FILE, lambda n: os.ftruncate(n, 0), writable=False),
     _at("source-mapped", "map a file that is held read-only writable", READ_ONLY, _mapped, writable=False),
     _at("source-flags", "make a read-only descriptor one for writing with fcntl, and write", _NO_FILE,
