@@ -30,7 +30,9 @@ def print_summary(report: Report) -> None:
         kept = sum(output.kept for output in report.outputs)
         console.print(f"warning   the policy has zones that keep: {kept} detections stayed visible")
     if "sealed-processes" in report.warnings:
-        console.print("warning   no container runtime was used: sealed processes share the host's file tree and kernel")
+        console.print(
+            "warning   no container runtime was used: the walls of sealed processes are weaker (see isolation)"
+        )
     for failure in report.failures:
         word = "withheld" if failure.quarantine else "failed"
         console.print(f"{word:<10}{failure.message}", soft_wrap=True)

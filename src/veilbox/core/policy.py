@@ -99,7 +99,7 @@ class Runtime(StrEnum):
     """What runs the components.
 
     Auto takes the first that the machine has of crun and runc, and of those with a kernel of their own where the
-    minimum level asks for that. Process is never taken unasked: sealed processes share the host's file tree.
+    minimum level asks for that. Process is never taken unasked: the walls of sealed processes are weaker.
     """
 
     AUTO = "auto"
