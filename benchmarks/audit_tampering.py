@@ -1,7 +1,7 @@
 """Every bit of a log of 1,000 entries flipped, and each of its files cut at every length: is it found?
 
 `audit_tampering.py [--only flips|cuts] [--file NAME] [--processes N] [--part K/N]`: all of it takes about an hour of
-one core, the cuts alone a tenth of it. `--part` tries every Nth place from the Kth on.
+one core, the cuts alone a ninth of it. `--part` tries every Nth place from the Kth on.
 
 Each try runs the whole verifier over the folder. One thing is remembered between tries: that the key signed certain
 bytes, since that depends on nothing else; a flip in a checkpoint has other bytes and is asked anew.

@@ -1,7 +1,7 @@
 """A log of 1,000 entries, changed in every way that a bit or a cut can change it.
 
 Every bit of the last checkpoint, of the tree's ends and of some entries, and one bit, drawn by chance, of
-every so many bytes of the rest; `benchmarks/audit_tampering.py` flips one bit of every byte, or all.
+every so many bytes of the rest; `benchmarks/audit_tampering.py` flips every bit and cuts at every length.
 """
 
 from __future__ import annotations

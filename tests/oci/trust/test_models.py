@@ -18,6 +18,7 @@ from model_shelf import CARD, Shelf
 from sides import memory_side, quiet
 from trust_shop import NOW, key
 
+from veilbox.cli.main import main
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError, UsageError
 from veilbox.oci.image.compression import CompressedTar, Compression
@@ -69,6 +70,24 @@ def test_an_update_ships_only_its_own_layer(shelf: Shelf) -> None:
     one, two = shelf.make(b"one"), shelf.make(b"two")
     assert one.digest != two.digest
     assert [len(made.manifest.layers) for made in (one, two)] == [1, 1]
+
+
+def test_image_verify_all_looks_at_models_too(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VEILBOX_HOME", str(shelf.store.root))
+    made = shelf.make()
+    settled = shelf.settle(made)
+    name = tag_of("finder", made.digest)
+    assert main(["image", "verify", "--all", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["state"], row["keys"]) == (name, "holds", [str(key("alice").public.key_id)])
+    (settled.folder / "models" / "finder" / "model.onnx").write_bytes(b"others")
+    assert main(["image", "verify", "--all", "--json"]) == 6
+    printed = capsys.readouterr()
+    (row,) = json.loads(printed.out)
+    assert (row["name"], row["state"]) == (name, "refused")
+    assert "not those of the card" in printed.err
 
 
 RULES: dict[str, tuple[dict[str, Any], Clause, str]] = {

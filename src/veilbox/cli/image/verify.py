@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,9 @@ from veilbox.core.errors import ImageError, UsageError, VeilboxError
 
 if TYPE_CHECKING:
     from veilbox.oci.admit import Trust
+    from veilbox.oci.image.spec import Descriptor
     from veilbox.oci.image.store import ImageStore
+    from veilbox.oci.trust.verify import Admission
 
 _EPILOG = """\
 examples:
@@ -32,7 +36,7 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: every component image")
-    parser.add_argument("--all", action="store_true", help="every image that this machine holds")
+    parser.add_argument("--all", action="store_true", help="every image and model that this machine holds")
     parser.add_argument("--unpacked", action="store_true", help="also compare every unpacked file with its layer")
     by = parser.add_mutually_exclusive_group()
     by.add_argument("--policy", type=Path, metavar="FILE", help="another trust policy, or a containers-policy.json")
@@ -43,7 +47,7 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify images; all are looked at, then the first fault is raised."""
-    from veilbox.oci.examine import examine, held_images  # noqa: PLC0415
+    from veilbox.oci.examine import held_images  # noqa: PLC0415
     from veilbox.oci.image.definition import image_names  # noqa: PLC0415
     from veilbox.oci.image.store import ImageStore  # noqa: PLC0415
 
@@ -52,27 +56,50 @@ def run(arguments: argparse.Namespace) -> int:
     store = ImageStore.default()
     names = held_images(store) if arguments.all else arguments.names or image_names()
     trust = _trust(arguments, store)
+    looks = [(name, partial(_image, store, name, trust, unpacked=arguments.unpacked)) for name in names]
+    looks += _models(store, trust) if arguments.all else []
     rows: list[dict[str, object]] = []
     faults: list[VeilboxError] = []
-    for name in names:
+    for name, look in looks:
+        row: dict[str, object] = {"name": name, "state": "holds", "digest": "", "version": "", "keys": [], "error": ""}
         try:
-            found = examine(store, name, trust, unpacked=arguments.unpacked)
+            rows.append(row | look())
         except ImageError as error:
             faults.append(error)
-            rows.append(
-                {"name": name, "state": "refused", "digest": "", "version": "", "keys": [], "error": str(error)}
-            )
-            continue
-        keys = [str(key) for key in found.admission.keys]
-        rows.append(
-            {"name": name, "state": "holds", "digest": str(found.manifest), "version": found.admission.version}
-            | {"keys": keys, "error": ""}
-        )
+            rows.append(row | {"state": "refused", "error": str(error)})
     columns = {"image": "name", "state": "state", "version": "version", "keys": "keys", "digest": "digest"}
     print_rows(rows, columns, as_json=arguments.json)
     for fault in faults:
         say(f"veilbox: {fault}")
     return faults[0].exit_code if faults else 0
+
+
+def _image(store: ImageStore, name: str, trust: Trust, *, unpacked: bool) -> dict[str, object]:
+    from veilbox.oci.examine import examine  # noqa: PLC0415
+
+    found = examine(store, name, trust, unpacked=unpacked)
+    return {"digest": str(found.manifest), "version": found.admission.version, "keys": _keys(found.admission)}
+
+
+def _models(store: ImageStore, trust: Trust) -> list[tuple[str, partial[dict[str, object]]]]:
+    """Every version of a model that the store holds, in use or not, and how to look at it."""
+    from veilbox.oci.models.shelf import held, tag_of  # noqa: PLC0415
+
+    return [
+        (tag_of(name, digest), partial(_model, store, name, descriptor, trust))
+        for (name, digest), descriptor in held(store).items()
+    ]
+
+
+def _model(store: ImageStore, name: str, descriptor: Descriptor, trust: Trust) -> dict[str, object]:
+    from veilbox.oci.models.examine import examine_model  # noqa: PLC0415
+
+    found = examine_model(store, name, descriptor, replace(trust, remembers=False))
+    return {"digest": str(found.manifest), "keys": _keys(found.admission) if found.admission else []}
+
+
+def _keys(admission: Admission) -> list[str]:
+    return [str(key) for key in admission.keys]
 
 
 def _trust(arguments: argparse.Namespace, store: ImageStore) -> Trust:
