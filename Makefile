@@ -11,7 +11,7 @@ EVALUATE_ARGS ?=
 GROWTH_ARGS ?=
 PYTEST_ARGS ?=
 TRAINING := build/training
-HOURS ?= 3
+HOURS ?= 1.5
 DEVICE ?= cpu
 WORKERS ?= 1
 UV ?= $(BIN)/uv
@@ -91,12 +91,15 @@ image-table: setup ## sizes of images and layers, build times, beside images mad
 wall-table: setup ## take each wall of a container away, on every runtime, and write down what notices it
 	@$(SETUP) run $(BIN)/python tests/red_team/wall_table.py
 
-train-plates: .venv/.installed ## train the plate detector anew: HOURS, DEVICE=cuda, WORKERS; training/README.md
+train-plates: .venv/.installed ## train the plate detector anew in two runs of HOURS each: DEVICE=cuda, WORKERS; training/README.md
 	@sh training/setup.sh $(TRAINING)
 	@cd training && ../$(TRAINING)/venv/bin/python -m plates.train --config plates/plates.toml \
 		--data ../../shared/data/plates-train --fonts ../$(TRAINING)/fonts --out ../$(TRAINING)/run \
 		--hours $(HOURS) --device $(DEVICE) --workers $(WORKERS)
-	@cd training && ../$(TRAINING)/venv/bin/python -m plates.export --checkpoint ../$(TRAINING)/run/last.pt \
+	@cd training && ../$(TRAINING)/venv/bin/python -m plates.train --config plates/harder.toml \
+		--start ../$(TRAINING)/run/last.pt --out ../$(TRAINING)/harder \
+		--data ../../shared/data/plates-train --fonts ../$(TRAINING)/fonts --hours $(HOURS) --device $(DEVICE) --workers $(WORKERS)
+	@cd training && ../$(TRAINING)/venv/bin/python -m plates.export --checkpoint ../$(TRAINING)/harder/last.pt \
 		--out ../$(TRAINING)/model
 	@cd training && ../$(BIN)/python -m plates.evaluate --model ../$(TRAINING)/model \
 		--data ../../shared/data/plates-train --validation

@@ -32,6 +32,9 @@ from veilbox.evaluation.matching import Scored, curve
 
 PAGE = ROOT / "docs" / "reference" / "recall.md"
 KEPT = ROOT / "benchmarks" / "history" / "recall.json"
+# Faces of the set `faces` that nobody labelled, by picture, x y width height: of the boxes that `high` found without a
+# label from a score of 0.2 on (some below it too), those in which a person saw a face or a part of one (2026-11).
+UNLABELLED = ROOT / "benchmarks" / "unlabelled_faces.json"
 _DEFACE = "deface 1.5.0"
 # deface enlarges what it found by so much, its own default.
 _MASK_SCALE = 1.3
@@ -40,6 +43,8 @@ _SMALL = 32 * 32
 # The others differ from the first by what they say.
 _PICTURES = ("--recall=balanced", "--recall=fast", "--recall=high", "--image-side=960")
 _FILMS = ("--recall=balanced", "--recall=fast", "--recall=high")
+# Scores of a curve that is printed.
+_CURVE = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7)
 _FILM_SET = (*_FILMS, "--low-latency")
 
 
@@ -64,7 +69,10 @@ class Set:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table; shares are None where nothing is known."""
+    """One line of the table; shares are None where nothing is known.
+
+    The curve is recall and precision by score, where it was kept.
+    """
 
     model: str
     set: str
@@ -80,6 +88,7 @@ class Row:
     needless: float | None
     exposed: str
     milliseconds: float
+    curve: Sequence[tuple[float, float | None, float | None]] = ()
 
 
 def main() -> None:
@@ -145,6 +154,7 @@ def _sets(data: Path, film: Path, films: Path, pseudo: Path) -> Iterator[Set]:
             )
         else:
             _say(f"no labelled pictures at {folder}")
+    yield from _reviewed(data / "faces")
     yield from _objects(data / "objects")
     yield Set(
         name="demo film",
@@ -173,6 +183,33 @@ def _sets(data: Path, film: Path, films: Path, pseudo: Path) -> Iterator[Set]:
         )
     else:
         _say(f"no labels of real films at {pseudo}")
+
+
+def _reviewed(folder: Path) -> Iterator[Set]:
+    """The set `faces` once more; faces that it does not label count neither for nor against."""
+    labels = folder / "labels.json"
+    if not labels.is_file():
+        return
+    document = json.loads(labels.read_bytes())
+    (kind,) = (one["id"] for one in document["categories"] if one["name"] == "face")
+    numbers = {image["file_name"]: image["id"] for image in document["images"]}
+    first = 1 + max(note["id"] for note in document["annotations"])
+    seen = [(name, box) for name, boxes in json.loads(UNLABELLED.read_bytes()).items() for box in boxes]
+    document["annotations"] += [
+        {"id": number, "image_id": numbers[name], "category_id": kind, "bbox": box, "iscrowd": 1}
+        for number, (name, box) in enumerate(seen, first)
+    ]
+    reviewed = ROOT / "build" / "reviewed-faces.json"
+    reviewed.parent.mkdir(exist_ok=True)
+    reviewed.write_text(json.dumps(document), encoding="utf-8")
+    yield Set(
+        name="faces, reviewed",
+        labels=reviewed,
+        source=folder,
+        category="face",
+        scales=_PICTURES[:3],
+        deface=True,
+    )
 
 
 def _objects(folder: Path) -> Iterator[Set]:
@@ -238,6 +275,7 @@ def _row(one: Set, scale: str, result: dict[str, Any]) -> Row:
         needless=result["false_cover"],
         exposed=_exposed(seen) if seen else "",
         milliseconds=1000 * result["seconds"] / (result["pictures"] + result["unlabelled"]),
+        curve=[(at["score"], at["recall"], at["precision"]) for at in found["curve"] if at["score"] in _CURVE],
     )
 
 
@@ -343,15 +381,15 @@ _COLUMNS = (
 _GOALS = """\
 | Goal (faces are `faces`, plates are `plates`) | Wanted | Reached |
 |---|---|---|
-| faces, `high`: recall at precision 0.70 | 0.97 | {faces_high} |
+| faces, `high`: recall at precision 0.70 (unlabelled faces set aside) | 0.97 | {faces_high} ({reviewed_high}) |
 | faces, `high`: labelled boxes hidden to 80 % | 0.98 | {faces_covered} |
-| faces, `balanced`: recall at precision 0.80 | 0.95 | {faces_balanced} |
+| faces, `balanced`: recall at precision 0.80 (likewise) | 0.95 | {faces_balanced} ({reviewed_balanced}) |
 | plates, `high` / `balanced`: recall at precision 0.70 | 0.95 / 0.90 | {plates_high} / {plates_balanced} |
 | people larger than 32 pixels, `balanced`: recall, at a precision of {people_precision} | 0.80 | {people} |
 | identities exposed, film set, `high` | at most 1 % | {exposed_high} |
 | the same, `balanced` / deface | at most 1 % | {exposed_balanced} / {exposed_deface} |
 | identities exposed, real films, `high` / `balanced` | at most 1 % | {real_high} / {real_balanced} |
-| hidden without need, faces, `high` | at most 3 % | {needless} |
+| hidden without need, faces, `high` (likewise) | at most 3 % | {needless} ({reviewed_needless}) |
 """
 
 _HEAD = """\
@@ -360,7 +398,10 @@ _HEAD = """\
 Written by `make evaluate`. The columns are told in [Measure a policy](../how-to/measure-a-policy.md). Overlaps are 0.3,
 of people and cars 0.5; of these only what is larger than 32 x 32 pixels counts. deface ran on the same pictures in the
 same run, with its own threshold and mask scale; its time is its detector's alone, ours has decoding and scaling in it
-too. Nothing was chosen by `plates`, `people` or `cars`; image sizes and the second size of `high` were by `faces`, so
+too. `faces, reviewed` are the same pictures, but faces that nobody labelled count neither for nor against; that, and
+what would close the gap, stands in [Why the recall goals are missed](recall-shortfall.md).
+Nothing was chosen by `people` or `cars`; `plates` saw about a dozen ways of looking tried
+([how](../../training/README.md#measured)); image sizes and the second size of `high` were by `faces`, so
 its figures flatter.
 
 The demo film and the **film set** are composed, so the true place of every face is known; faces of which less than half
@@ -388,7 +429,9 @@ def _page(kept: Mapping[str, Measured]) -> str:
 
     def at(name: str, scale: str, field: str) -> str:
         row = by.get((name, scale if scale == _DEFACE else f"`--recall {scale}`"))
-        value = getattr(row, field) if row else None
+        if row is None:
+            return "not measured"
+        value = getattr(row, field)
         return value if isinstance(value, str) else _share(value)
 
     head = _HEAD.format(measured="\n".join(f"| {name} | {one.day} | {one.machine} |" for name, one in kept.items()))
@@ -406,8 +449,26 @@ def _page(kept: Mapping[str, Measured]) -> str:
         real_high=at("real films", "high", "exposed"),
         real_balanced=at("real films", "balanced", "exposed"),
         needless=at("faces", "high", "needless"),
+        reviewed_high=at("faces, reviewed", "high", "at_70"),
+        reviewed_balanced=at("faces, reviewed", "balanced", "at_80"),
+        reviewed_needless=at("faces, reviewed", "high", "needless"),
     )
-    return f"{head}{goals}\n## Every model, set and scale\n" + "\n".join(_table(rows)) + "\n"
+    parts = (
+        f"{head}{goals}",
+        "## Every model, set and scale\n" + "\n".join(_table(rows)) + "\n",
+        "## Curves\nRecall / precision from a score on.\n\n" + "\n".join(_curves(rows)) + "\n",
+    )
+    return "\n".join(parts)
+
+
+def _curves(rows: Iterable[Row]) -> Iterator[str]:
+    scores = [f"{score:.2f}" for score in _CURVE]
+    yield f"| Model | Set | Scale | {' | '.join(scores)} |"
+    yield f"|{'---|' * (3 + len(scores))}"
+    for row in rows:
+        if row.curve:
+            cells = [f"{_share(recall)} / {_share(precision)}" for _, recall, precision in row.curve]
+            yield f"| {row.model} | {row.set} | {row.scale} | {' | '.join(cells)} |"
 
 
 def _table(rows: Iterable[Row]) -> Iterator[str]:

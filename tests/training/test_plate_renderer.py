@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from plates.backgrounds import Photograph, film_and_second, load_labelled, load_packaged, split_by_time
 from plates.fonts import ROLES, FontBook
 from plates.renderer import PLATE_ROWS, PlateRenderer, bounds_of, paste, quad_of
-from plates.samples import Recipe, SampleMaker, cut, expose, paint_out
+from plates.samples import Recipe, SampleMaker, cut, distract, expose, paint_out
 from plates.styles import STYLES, Style
 from plates.targets import targets_of
 
@@ -96,11 +97,33 @@ def test_a_samples_labels_lie_inside_and_are_large_enough(seed: int) -> None:
 
 def test_a_cut_brings_its_plate_along() -> None:
     for seed in range(10):
-        canvas, boxes = cut(photograph(), Recipe(side=128, squashed=0), np.random.default_rng(seed))
+        canvas, boxes, unsure = cut(photograph(), Recipe(side=128, squashed=0), np.random.default_rng(seed))
         assert canvas.shape == (128, 128, 3)
         assert canvas.flags.writeable
+        assert not len(unsure)
         for box in boxes:
             assert (box[2] - box[0]) / (box[3] - box[1]) == pytest.approx(60 / 16)
+
+
+def test_what_may_be_a_plate_moves_with_the_cut_and_counts_neither_way() -> None:
+    same = replace(photograph(), unsure=photograph().boxes)
+    _, boxes, unsure = cut(same, Recipe(side=128, squashed=0), np.random.default_rng(3))
+    assert len(boxes)
+    assert unsure == pytest.approx(boxes)
+    bare = replace(same, boxes=np.zeros((0, 4)))
+    unlabelled = SampleMaker([bare], [], NO_FONTS, Recipe(side=128, extra=0, distracted=0))
+    samples = [unlabelled.make(np.random.default_rng(seed)) for seed in range(20)]
+    assert not any(len(sample.boxes) for sample in samples)
+    assert any(len(sample.ignored) for sample in samples)
+
+
+def test_what_looks_like_a_plate_is_drawn_at_every_size_and_changes_the_picture() -> None:
+    seen = []
+    for seed in range(300):
+        canvas = np.full((128, 128, 3), 90, np.uint8)
+        distract(canvas, np.zeros((0, 4)), NO_FONTS, np.random.default_rng(seed))
+        seen.append(bool((canvas != 90).any()))
+    assert sum(seen) > 290
 
 
 def test_painting_out_leaves_nothing_of_a_plate() -> None:
@@ -113,7 +136,7 @@ def test_painting_out_leaves_nothing_of_a_plate() -> None:
 def test_a_camera_changes_pixels_and_nothing_else() -> None:
     canvas = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
     for seed in range(10):
-        seen = expose(canvas, np.random.default_rng(seed))
+        seen = expose(canvas, Recipe(), np.random.default_rng(seed))
         assert seen.shape == canvas.shape
         assert seen.dtype == np.uint8
 

@@ -9,6 +9,7 @@ import pytest
 
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
+from veilbox.core.policy import Recall
 from veilbox.vision.detect import ModelCard, parse_card
 
 
@@ -57,6 +58,21 @@ def test_every_field_is_needed(missing: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("wanted", "shares", "looked_at"),
+    [
+        (Recall.FAST, (1.0,), (1.0,)),
+        (Recall.BALANCED, (1.0,), (1.0, 0.7, 0.4)),
+        (Recall.HIGH, (1.0, 0.7), (1.0, 0.7, 0.4)),
+    ],
+)
+def test_smaller_looks_are_taken_where_time_allows(
+    wanted: Recall, shares: tuple[float, ...], looked_at: tuple[float, ...]
+) -> None:
+    assert parsed(card_fields() | {"smaller": [0.7, 0.4]}).looked_at(shares, wanted) == looked_at
+    assert parsed(card_fields()).looked_at(shares, wanted) == shares
+
+
+@pytest.mark.parametrize(
     ("path", "value"),
     [
         (("treshold",), 0.5),
@@ -82,6 +98,9 @@ def test_every_field_is_needed(missing: str) -> None:
         (("longest",), 31),
         (("longest",), 4097),
         (("longest",), "640"),
+        (("smaller",), [1.0]),
+        (("smaller",), [0.0]),
+        (("smaller",), [0.5, 0.4, 0.3, 0.2, 0.1]),
         (("training_data",), 5),
         (("recall",), [{"of": "plate", "value": 0.9, "on": "100 pictures"}]),
         (("recall",), [{"of": "face", "value": 1.1, "on": "100 pictures"}]),

@@ -7,7 +7,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,13 @@ class Photograph:
         name: File name.
         picture: (h, w, 3) uint8 RGB.
         boxes: (N, 4) float64, xyxy in pixels.
+        unsure: (M, 4) likewise: what may be plates that nobody labelled; neither wanted nor a fault.
     """
 
     name: str
     picture: NDArray[np.uint8]
     boxes: NDArray[np.float64]
+    unsure: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
 
 
 def load_labelled(folder: Path) -> list[Photograph]:

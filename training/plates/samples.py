@@ -31,6 +31,9 @@ class Recipe:
         packaged: Share of samples on a photograph from a package.
         extra: Chance that further plates are put anywhere.
         squashed: Chance that a sample's two axes are scaled apart.
+        distracted: Chance that things that look like plates are put in.
+        neutral: Chance that the cameras' tint is taken out.
+        brighter: Middle of the logarithm of the gain in light.
         smallest: (width, height) below which a plate is neither wanted nor a fault.
     """
 
@@ -41,6 +44,9 @@ class Recipe:
     packaged: float = 0.12
     extra: float = 0.35
     squashed: float = 0.4
+    distracted: float = 0.3
+    neutral: float = 0.45
+    brighter: float = 0.12
     smallest: tuple[float, float] = (9, 4)
 
 
@@ -82,7 +88,7 @@ class SampleMaker:
         seed: int = 0,
     ) -> None:
         self._photographs, self._packaged, self._recipe = photographs, packaged, recipe
-        self._renderer = PlateRenderer(fonts)
+        self._renderer, self._fonts = PlateRenderer(fonts), fonts
         source = np.random.default_rng(seed)
         self._bank = [self._renderer.draw(source).picture for _ in range(bank)]
 
@@ -91,18 +97,18 @@ class SampleMaker:
         recipe = self._recipe
         generic = bool(self._packaged) and random.random() < recipe.packaged
         photograph = _one_of(self._packaged if generic else self._photographs, random)
-        canvas, boxes = cut(photograph, recipe, random)
+        canvas, boxes, unsure = cut(photograph, recipe, random)
         whole = boxes.copy()
         if len(boxes) and random.random() < recipe.replaced:
             whole = self._replace(canvas, boxes, random)
         if generic or random.random() < recipe.extra:
             whole = np.concatenate((whole, self._scatter(canvas, whole, random)))
+        if random.random() < recipe.distracted:
+            distract(canvas, np.concatenate((whole, unsure)), self._fonts, random)
         if random.random() < 0.3:
-            distract(canvas, whole, random)
-        if random.random() < 0.3:
-            canvas, whole = canvas[:, ::-1].copy(), _mirrored(whole, recipe.side)
+            canvas, whole, unsure = canvas[:, ::-1].copy(), *(_mirrored(one, recipe.side) for one in (whole, unsure))
         wanted, ignored = _sorted_out(whole, recipe)
-        return Sample(expose(canvas, random), wanted, ignored)
+        return Sample(expose(canvas, recipe, random), wanted, np.concatenate((ignored, unsure.clip(0, recipe.side))))
 
     def _plate(self, random: np.random.Generator) -> Picture:
         return _one_of(self._bank, random) if self._bank else self._renderer.draw(random).picture
@@ -155,11 +161,12 @@ class SampleMaker:
         return np.array(placed).reshape(-1, 4)
 
 
-def cut(photograph: Photograph, recipe: Recipe, random: np.random.Generator) -> tuple[Picture, Boxes]:
+def cut(photograph: Photograph, recipe: Recipe, random: np.random.Generator) -> tuple[Picture, Boxes, Boxes]:
     """A square cut of a photograph in which one of its plates, if it has any, has a wanted width.
 
     Returns:
-        (side, side, 3) uint8, writable, and (N, 4) boxes that may reach over its borders.
+        (side, side, 3) uint8, writable, and (N, 4) and (M, 4) boxes, the labelled and the unsure ones, that may reach
+        over its borders.
     """
     rows, columns = photograph.picture.shape[:2]
     side, scale, focus = recipe.side, _log_uniform(0.3, 1.5, random), random.uniform(0, 1, 2) * (columns, rows)
@@ -175,9 +182,16 @@ def cut(photograph: Photograph, recipe: Recipe, random: np.random.Generator) -> 
     # A cut stays inside the photograph as far as the photograph is large enough; beyond it is grey, as in a letter box.
     corner = np.where(span < (columns, rows), corner.clip(0, np.maximum((columns, rows) - span, 0)), corner)
     canvas = _resized(photograph.picture, corner, span, side, random)
-    moved = (photograph.boxes - np.tile(corner, 2)) * np.tile(scales, 2)
-    visible = (moved[:, 2:] > 0).all(axis=1) & (moved[:, :2] < side).all(axis=1)
-    return canvas, moved[visible]
+    placed = [_visible((boxes - np.tile(corner, 2)) * np.tile(scales, 2), side) for boxes in _boxes_of(photograph)]
+    return canvas, placed[0], placed[1]
+
+
+def _boxes_of(photograph: Photograph) -> tuple[Boxes, Boxes]:
+    return photograph.boxes, photograph.unsure
+
+
+def _visible(boxes: Boxes, side: int) -> Boxes:
+    return boxes[(boxes[:, 2:] > 0).all(axis=1) & (boxes[:, :2] < side).all(axis=1)]
 
 
 def _resized(
@@ -251,46 +265,120 @@ def _panel(
     return float(np.clip(brightness * random.uniform(0.7, 1.3), 0.12, 1.05))
 
 
-def distract(canvas: Picture, taken: Boxes, random: np.random.Generator) -> None:
-    """Put in what looks like a plate and is none: writing on the picture, stickers, lamps, grilles; in place."""
+def distract(canvas: Picture, taken: Boxes, fonts: FontBook, random: np.random.Generator) -> None:
+    """Put in what looks like a plate and is none: writing, boards, badges, signs, lamps, grilles; in place."""
     rows, columns = canvas.shape[:2]
     layer = Image.fromarray(canvas)
     draw = ImageDraw.Draw(layer)
-    for _ in range(int(random.integers(1, 4))):
-        width = _log_uniform(12, 120, random)
+    for _ in range(int(random.integers(1, 6))):
+        width = _log_uniform(12, 0.7 * columns, random)
         height = width * random.uniform(0.12, 0.9)
-        x, y = random.uniform(0, columns), random.uniform(0, rows)
+        x, y = random.uniform(-0.2 * width, columns), random.uniform(0, rows)
         box = np.array([x, y, x + width, y + height])
         if any(_touch(box, other) for other in taken):
             continue
-        _distraction(draw, (x, y, x + width, y + height), random)
+        _DISTRACTIONS[int(random.integers(len(_DISTRACTIONS)))](draw, (x, y, x + width, y + height), fonts, random)
     canvas[:] = np.asarray(layer)
 
 
-def _distraction(
-    draw: ImageDraw.ImageDraw, box: tuple[float, float, float, float], random: np.random.Generator
-) -> None:
-    colour = tuple(int(value) for value in random.integers(0, 256, 3))
-    kind = random.integers(4)
+_Area = tuple[float, float, float, float]
+_Fill = tuple[int, ...]
+_LETTERS = np.array(list("ABCDEFGHIJKLMNOPRSTUVWXYZabcdefghiklmnoprstuvwxyz0123456789:/-. "))
+
+
+def _writing(draw: ImageDraw.ImageDraw, box: _Area, fonts: FontBook, random: np.random.Generator) -> None:
+    """Words as on shops and lorries: one to four lines, longer or more than a plate has."""
+    lines = int(random.integers(1, 5))
+    colour = (235, 235, 235) if random.random() < 0.4 else _colour(random)
+    size = max(6, int((box[3] - box[1]) / lines * 0.8))
+    for line in range(lines):
+        words = "".join(random.choice(_LETTERS, int(random.integers(4, 22))))
+        draw.text((box[0], box[1] + line * size * 1.1), words, fill=colour, font=_face(fonts, size, random))
+
+
+def _board(draw: ImageDraw.ImageDraw, box: _Area, fonts: FontBook, random: np.random.Generator) -> None:
+    """A board or a sticker, empty or with small writing of many lines."""
     height = box[3] - box[1]
-    if kind == 0:
-        words = "".join(random.choice(list("ABCDEFGHIKLMNOPRSTUV0123456789:/- "), int(random.integers(4, 20))))
-        draw.text(
-            box[:2], words, fill=(235, 235, 235) if random.random() < 0.6 else colour, font_size=max(6, height * 0.5)
-        )
-    elif kind == 1:
-        draw.rounded_rectangle(box, radius=height * 0.2, fill=colour)
-    elif kind == 2:
-        draw.ellipse(box, fill=(255, 250, 235) if random.random() < 0.5 else (220, 20, 20))
+    _plane(draw, box, round_by=random.uniform(0, 0.3), fill=_colour(random))
+    if random.random() < 0.5:
+        lines = int(random.integers(3, 7))
+        size = max(5, int(height / lines * 0.7))
+        for line in range(lines):
+            words = "".join(random.choice(_LETTERS, max(2, int((box[2] - box[0]) / size * 1.5))))
+            at = (box[0] + 2, box[1] + line * height / lines)
+            draw.text(at, words, fill=_colour(random), font=_face(fonts, size, random))
+
+
+def _badge(draw: ImageDraw.ImageDraw, box: _Area, fonts: FontBook, random: np.random.Generator) -> None:
+    """A model's name in bright or dark metal straight on the body, its letters wide apart."""
+    shine = int(random.choice([random.integers(10, 60), random.integers(170, 255)]))
+    size = max(6, int(min(box[3] - box[1], (box[2] - box[0]) / 4)))
+    letters = random.choice(_LETTERS[:35], int(random.integers(2, 8)))
+    face, x = _face(fonts, size, random), box[0]
+    for letter in letters:
+        draw.text((x, box[1]), str(letter), fill=(shine, shine, shine), font=face)
+        x += size * random.uniform(0.7, 1.0)
+
+
+def _sign(draw: ImageDraw.ImageDraw, box: _Area, fonts: FontBook, random: np.random.Generator) -> None:
+    """A round sign with a number."""
+    side = min(box[2] - box[0], box[3] - box[1])
+    area = (box[0], box[1], box[0] + side, box[1] + side)
+    draw.ellipse(area, fill=(245, 245, 245), outline=(210, 20, 30), width=max(1, int(side / 9)))
+    number = str(int(random.integers(3, 13) * 10))
+    middle = (box[0] + side / 2, box[1] + side / 2)
+    if side >= 12:  # a built-in face without anchors is never that large
+        draw.text(middle, number, fill=(15, 15, 15), font=_face(fonts, max(6, int(side * 0.45)), random), anchor="mm")
+
+
+def _lamp(draw: ImageDraw.ImageDraw, box: _Area, _: FontBook, random: np.random.Generator) -> None:
+    shape = draw.ellipse if random.random() < 0.5 else draw.rectangle
+    colours = ((255, 250, 235), (220, 20, 20), (245, 150, 20), (230, 235, 240))
+    shape(box, fill=colours[int(random.integers(len(colours)))])
+
+
+def _grille(draw: ImageDraw.ImageDraw, box: _Area, _: FontBook, random: np.random.Generator) -> None:
+    """Slats or a mesh, bright on dark or dark on bright, often in a frame."""
+    dark, bright = ((int(value),) * 3 for value in (random.integers(0, 60), random.integers(90, 240)))
+    ground, slat = (dark, bright) if random.random() < 0.7 else (bright, dark)
+    _plane(draw, box, round_by=random.uniform(0, 0.5), fill=ground, outline=slat)
+    kind, count = int(random.integers(3)), int(random.integers(3, 14))
+    thick = max(1, int((box[3] - box[1]) / (count * random.uniform(2, 4))))
+    for share in (np.arange(count) + 0.5) / count:
+        if kind != 1:
+            y = box[1] + share * (box[3] - box[1])
+            draw.line((box[0], y, box[2], y), fill=slat, width=thick)
+        if kind != 0:
+            x = box[0] + share * (box[2] - box[0])
+            draw.line((x, box[1], x, box[3]), fill=slat, width=thick)
+
+
+def _plane(
+    draw: ImageDraw.ImageDraw, box: _Area, *, round_by: float, fill: _Fill, outline: _Fill | None = None
+) -> None:
+    """A rectangle, its corners rounded by a share of its height; Pillow cannot round those of a few pixels."""
+    if min(box[2] - box[0], box[3] - box[1]) < 6:
+        draw.rectangle(box, fill=fill, outline=outline)
     else:
-        for line in range(int(random.integers(3, 8))):
-            y = box[1] + line * height / 8
-            draw.line((box[0], y, box[2], y), fill=colour, width=max(1, int(height / 16)))
+        draw.rounded_rectangle(box, radius=(box[3] - box[1]) * min(round_by, 0.45), fill=fill, outline=outline)
 
 
-def expose(canvas: Picture, random: np.random.Generator) -> Picture:
+_DISTRACTIONS = (_writing, _board, _badge, _sign, _lamp, _grille)
+
+
+def _colour(random: np.random.Generator) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in random.integers(0, 256, 3))
+    return red, green, blue
+
+
+def _face(fonts: FontBook, size: int, random: np.random.Generator) -> Any:
+    role = "latin" if random.random() < 0.6 else "small"
+    return fonts.face(role, int(random.integers(fonts.faces(role))), size)
+
+
+def expose(canvas: Picture, recipe: Recipe, random: np.random.Generator) -> Picture:
     """What light, lens, sensor and compression do to a picture."""
-    picture = _lighted(_coloured(canvas.astype(np.float32), random), random)
+    picture = _lighted(_coloured(canvas.astype(np.float32), recipe, random), recipe, random)
     blurred = _blurred(picture.clip(0, 255).astype(np.uint8), random)
     if random.random() < 0.5:
         grain = random.normal(0, random.uniform(1, 14), blurred.shape).astype(np.float32)
@@ -298,8 +386,8 @@ def expose(canvas: Picture, random: np.random.Generator) -> Picture:
     return _compressed(blurred, random) if random.random() < 0.35 else blurred
 
 
-def _coloured(picture: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-    if random.random() < 0.45:  # the labelled set's cameras see everything in magenta: other cameras do not
+def _coloured(picture: NDArray[np.float32], recipe: Recipe, random: np.random.Generator) -> NDArray[np.float32]:
+    if random.random() < recipe.neutral:  # the labelled set's cameras see everything in magenta: other cameras do not
         mean = picture.mean(axis=(0, 1)) + 1
         picture = (picture * (mean.mean() / mean) ** random.uniform(0.3, 1.0)).astype(np.float32)
     if random.random() < 0.12:
@@ -309,8 +397,8 @@ def _coloured(picture: NDArray[np.float32], random: np.random.Generator) -> NDAr
     return picture
 
 
-def _lighted(picture: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-    gain = np.float32(np.exp(random.normal(0.12, 0.35)))
+def _lighted(picture: NDArray[np.float32], recipe: Recipe, random: np.random.Generator) -> NDArray[np.float32]:
+    gain = np.float32(np.exp(random.normal(recipe.brighter, 0.35)))
     gamma = np.float32(np.exp(random.normal(0, 0.25)))
     lighted = (255 * (picture.clip(0, 255) / 255) ** gamma * gain).astype(np.float32)
     if random.random() < 0.4:

@@ -9,6 +9,9 @@ from veilbox.core import policy
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
 
+# Each look costs a run of the model.
+_MOST_SMALLER = 4
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Input:
@@ -76,6 +79,8 @@ class ModelCard:
             from more; None for one that does.
         square: Side of the one square, pixels, that the graph takes; smaller pictures are filled up with grey. None
             for a graph that takes any size.
+        smaller: Shares of the size at which it looks, 0 to 1, at which it looks too unless the policy wants it fast:
+            for a model that never learnt things as large as they get in a picture.
         threshold_high: The score from which a detection counts when the policy wants high recall; None is `threshold`.
         training_data: What the weights were trained on, for people; empty if nobody says.
         recall: What was measured, for people; empty if nothing was.
@@ -96,6 +101,7 @@ class ModelCard:
     longest: int | None = None
     threshold_high: float | None = None
     square: int | None = None
+    smaller: tuple[float, ...] = ()
     training_data: str = ""
     recall: tuple[Recall, ...] = ()
 
@@ -116,11 +122,19 @@ class ModelCard:
             raise _refused(
                 "threshold_high", expected=f"{self.floor} to {self.threshold}", actual=str(self.threshold_high)
             )
+        if not all(0 < share < 1 for share in self.smaller) or len(self.smaller) > _MOST_SMALLER:
+            raise _refused(
+                "smaller", expected=f"at most {_MOST_SMALLER} shares between 0 and 1", actual=str(self.smaller)
+            )
         foreign = sorted({one.of for one in self.recall} - {*self.classes})
         if foreign:
             raise _refused("recall", expected=f"of {', '.join(self.classes)}", actual=", ".join(foreign))
         if not 0 < self.nms_iou <= 1:
             raise _refused("nms_iou", expected="above 0, at most 1", actual=str(self.nms_iou))
+
+    def looked_at(self, shares: tuple[float, ...], wanted: policy.Recall) -> tuple[float, ...]:
+        """Shares of the size at which it looks: those of the policy and, unless it wants it fast, its own."""
+        return shares if wanted is policy.Recall.FAST else tuple(dict.fromkeys((*shares, *self.smaller)))
 
     def counting(self, wanted: policy.Recall) -> float:
         """The score from which a detection counts when the policy does not say, by the recall that it wants."""

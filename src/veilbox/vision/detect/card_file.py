@@ -43,6 +43,7 @@ class _Card(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     longest: int | None = None
     threshold_high: float | None = None
     square: int | None = None
+    smaller: tuple[float, ...] = ()
     training_data: str = ""
     recall: tuple[_Recall, ...] = ()
 
@@ -107,6 +108,7 @@ def parse_card(content: bytes) -> ModelCard:
         longest=wire.longest,
         threshold_high=wire.threshold_high,
         square=wire.square,
+        smaller=wire.smaller,
         training_data=wire.training_data,
         recall=tuple(Recall(**msgspec.structs.asdict(one)) for one in wire.recall),
     )

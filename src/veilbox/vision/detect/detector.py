@@ -168,7 +168,7 @@ def load_detector(
     counts = card.counting(recall) if threshold is None else threshold
     lowest = min(card.floor if floor is None else floor, counts)
     session = Session(model, card, threads=threads)
-    return Detector(card, session, threshold=counts, floor=lowest, shares=_SHARES[recall])
+    return Detector(card, session, threshold=counts, floor=lowest, shares=card.looked_at(_SHARES[recall], recall))
 
 
 def _require_digest(model: bytes, expected: Digest) -> None:
