@@ -21,12 +21,12 @@ from veilbox.core.control import Configure, ItemDone
 from veilbox.core.detections import Detections
 from veilbox.core.errors import ProtocolError
 from veilbox.core.seen import Seen
-from veilbox.core.stream import AnalysisView
+from veilbox.core.stream import AnalysisView, Kind
 from veilbox.transport.consumer import FrameView, RingConsumer
 from veilbox.transport.info import decode_info
 from veilbox.transport.messages import Boxes, End, Start
 from veilbox.transport.relay import Sender
-from veilbox.vision.detect import AdaptiveStride, Answer, Detector, Place, glimpse, load_detector
+from veilbox.vision.detect import AdaptiveStride, Answer, ChangedPlaces, Detector, Place, glimpse, load_detector
 from veilbox.vision.detect.candidates import Candidates
 from veilbox.vision.detect.nms import suppress
 
@@ -103,8 +103,10 @@ class Detect:
         self._ring_bytes = configure.ring_bytes
         self._every = every
         self._view: AnalysisView | None = None
-        # None where every frame is looked at.
+        # None where every frame is answered by itself.
         self._adaptive: AdaptiveStride | None = None
+        # None where frames do not follow one another, or may be left out.
+        self._changed: ChangedPlaces | None = None
         # Frames without an answer, by their place in the item.
         self._held: dict[int, FrameView] = {}
 
@@ -124,6 +126,8 @@ class Detect:
         self._session.item, self._session.frames = start.item, 0
         longest = 1 if self._every else pace_of(self._policy, info, self._ring_bytes).stride
         self._adaptive = None
+        follow = info.kind is Kind.FILM and longest == 1 and not self._every
+        self._changed = ChangedPlaces(self._detector) if follow else None
         if longest > 1:
             threshold = self._detector.threshold
             # Who asks for boxes below the card's floor to weigh them up must not change where is looked.
@@ -151,7 +155,9 @@ class Detect:
 
     def _look(self, index: int, places: Sequence[Place] | None) -> Detections:
         self._session.beat()  # one frame may settle a whole stretch
-        return self._select(self._detector.detect(self._picture(index), places))
+        picture = self._picture(index)
+        found = self._detector.detect(picture, places) if self._changed is None else self._changed.detect(picture)
+        return self._select(found)
 
     def _picture(self, index: int) -> NDArray[np.uint8]:
         """A held frame in place; not to be kept."""

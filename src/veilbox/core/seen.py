@@ -6,7 +6,10 @@ from enum import IntEnum
 
 
 class Seen(IntEnum):
-    """What a detector did not look at may hold anything."""
+    """What a detector did not look at may hold anything.
+
+    Whole is also a frame of which each place was looked at, in it or in an earlier one where it was the same.
+    """
 
     NOT = 0
     PARTS = 1

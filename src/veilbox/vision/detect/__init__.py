@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from veilbox.vision.detect.adaptive import AdaptiveStride, Answer, glimpse
     from veilbox.vision.detect.card import Input, ModelCard
     from veilbox.vision.detect.card_file import parse_card, read_card
+    from veilbox.vision.detect.changes import ChangedPlaces
     from veilbox.vision.detect.detector import Detector, load_detector
     from veilbox.vision.detect.parts import Place
 
 __all__ = [
     "AdaptiveStride",
     "Answer",
+    "ChangedPlaces",
     "Detector",
     "Input",
     "ModelCard",
@@ -32,6 +34,7 @@ __all__ = [
 _HOMES = {
     "AdaptiveStride": "adaptive",
     "Answer": "adaptive",
+    "ChangedPlaces": "changes",
     "Detector": "detector",
     "Input": "card",
     "ModelCard": "card",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,6 +18,7 @@ from veilbox.vision.detect.candidates import Candidates
 from veilbox.vision.detect.card import ModelCard
 from veilbox.vision.detect.card_file import read_card, read_file
 from veilbox.vision.detect.decoding import decoder_named
+from veilbox.vision.detect.glance import Glance
 from veilbox.vision.detect.looks import Look, looks
 from veilbox.vision.detect.nms import suppress
 from veilbox.vision.detect.onnx import Session
@@ -62,6 +63,11 @@ class Detector:
         self._shares = shares
         self._decode = decoder_named(card.decoding)
 
+    @property
+    def nms_iou(self) -> float:
+        """From which overlap on two boxes are one."""
+        return self.card.nms_iou
+
     def detect(self, picture: NDArray[np.uint8], places: Sequence[Place] | None = None) -> Detections:
         """Everything with a score of at least `floor`.
 
@@ -78,21 +84,53 @@ class Detector:
         """
         self._require_picture(picture)
         height, width, _ = picture.shape
-        seen = [self._look(picture, look) for look in self._looks(width, height, places)]
+        chosen = None if places is None else self._parts(width, height, places)
+        if chosen is None:
+            chosen = looks(width, height, stride=self.card.stride, longest=self.card.largest, shares=self._shares)
+        return self._best([_those(seen, look.owns(seen.boxes)) for look, seen in self._looked(picture, chosen)])
+
+    def glance(self, picture: NDArray[np.uint8], places: Sequence[Place]) -> Glance | None:
+        """What is at some places, and what a part's border may have cut there.
+
+        Args:
+            picture: As for `detect`.
+            places: Where to look, in pixels of the picture.
+
+        Returns:
+            None, without a look, where a look at the whole is as cheap or this model does not look at parts.
+
+        Raises:
+            ProtocolError: The picture has another shape or type.
+            ImageError: The model's outputs are not what the card says.
+        """
+        self._require_picture(picture)
+        height, width, _ = picture.shape
+        chosen = self._parts(width, height, places)
+        if chosen is None:
+            return None
+        looked = list(self._looked(picture, chosen))
+        return Glance(
+            found=self._best([_those(seen, look.owns(seen.boxes)) for look, seen in looked]),
+            cut=self._best([_those(seen, look.cuts(seen.boxes)) for look, seen in looked]),
+        )
+
+    def _parts(self, width: int, height: int, places: Sequence[Place]) -> tuple[Look, ...] | None:
+        # A picture that the model would see at another size is not cut into parts.
+        own_size = max(width, height) <= (self.card.largest or math.inf)
+        if self.card.square is not None or self._shares != (1.0,) or not own_size:
+            return None
+        return parts(width, height, places, stride=self.card.stride)
+
+    def _best(self, seen: list[Candidates]) -> Detections:
         if not seen:
             return Detections.empty()
         strongest = _strongest(_joined(seen))
         kept = suppress(strongest, iou=self.card.nms_iou, limit=MAX_DETECTIONS)
         return Detections(strongest.boxes[kept], strongest.scores[kept], strongest.classes[kept])
 
-    def _looks(self, width: int, height: int, places: Sequence[Place] | None) -> tuple[Look, ...]:
-        longest = self.card.largest
-        own_size = self.card.square is None and self._shares == (1.0,) and max(width, height) <= (longest or math.inf)
-        # A picture that the model would see at another size is not cut into parts.
-        chosen = parts(width, height, places, stride=self.card.stride) if places is not None and own_size else None
-        if chosen is not None:
-            return chosen
-        return looks(width, height, stride=self.card.stride, longest=longest, shares=self._shares)
+    def _looked(self, picture: NDArray[np.uint8], chosen: Sequence[Look]) -> Iterator[tuple[Look, Candidates]]:
+        for look in chosen:
+            yield look, self._look(picture, look)
 
     def _look(self, picture: NDArray[np.uint8], look: Look) -> Candidates:
         part = picture[look.top : look.top + look.height, look.left : look.left + look.width]
@@ -101,9 +139,7 @@ class Detector:
         found = self._decode(
             self._session.run(seen), width=width, height=height, floor=self.floor, classes=len(self.card.classes)
         )
-        boxes = look.placed(found.boxes)
-        own = look.owns(boxes)
-        return Candidates(boxes[own], found.scores[own], found.classes[own])
+        return Candidates(look.placed(found.boxes), found.scores, found.classes)
 
     def _filled(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture in the corner of the one square that the graph takes."""
@@ -123,6 +159,10 @@ class Detector:
                 expected=f"(rows, columns, 3) uint8, sides multiples of {stride}",
                 actual=f"{picture.shape} {picture.dtype}",
             )
+
+
+def _those(seen: Candidates, which: NDArray[np.bool_]) -> Candidates:
+    return Candidates(seen.boxes[which], seen.scores[which], seen.classes[which])
 
 
 def _joined(parts: list[Candidates]) -> Candidates:

@@ -54,14 +54,27 @@ class Look:
         return placed
 
     def owns(self, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Whether each box is one at all and has its middle, in pixels of the picture, in the core."""
+        """Whether each box is one at all, has its middle, in pixels of the picture, in the core, and is inside."""
+        own: NDArray[np.bool_] = self._here(boxes) & self._inside(boxes)
+        return own
+
+    def cuts(self, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether each box would be owned, were it inside."""
+        cut: NDArray[np.bool_] = self._here(boxes) & ~self._inside(boxes)
+        return cut
+
+    def _here(self, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
         x1, y1, x2, y2 = self.core
         # A box of nothing has been cut off whole.
         there = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-        there &= (boxes[:, :2] >= self.inside[:2]).all(axis=1) & (boxes[:, 2:] <= self.inside[2:]).all(axis=1)
-        own: NDArray[np.bool_] = there & (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
-        return own
+        here: NDArray[np.bool_] = there & (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
+        return here
+
+    def _inside(self, boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+        corners = np.concatenate((boxes[:, :2] >= self.inside[:2], boxes[:, 2:] <= self.inside[2:]), axis=1)
+        inside: NDArray[np.bool_] = np.logical_and.reduce(corners, axis=1)
+        return inside
 
 
 def whole(width: int, height: int, *, longest: int, stride: int) -> Look:

@@ -1,0 +1,20 @@
+"""What a look at parts of a picture tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from veilbox.core.detections import Detections
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """Of one picture.
+
+    Attributes:
+        found: What lies clear of the parts' borders within the picture.
+        cut: What does not: it may be half of something.
+    """
+
+    found: Detections
+    cut: Detections
