@@ -75,3 +75,8 @@ def test_a_file_met_before_its_lock_is_replaced(tmp_path: Path, monkeypatch: pyt
     with planted(tmp_path) as canaries:
         assert list(tmp_path.iterdir()) == [Path(canaries.path)]
         assert met != [canaries.path]
+
+
+def test_a_file_that_somebody_cleaned_away_is_no_error(tmp_path: Path) -> None:
+    with planted(tmp_path) as canaries:
+        Path(canaries.path).unlink()

@@ -63,7 +63,7 @@ def _file(directory: Path | None) -> Iterator[str]:
         os.fchmod(descriptor, 0o644)
         yield path
     finally:
-        Path(path).unlink()
+        Path(path).unlink(missing_ok=True)  # who cleans that folder may have come first
         os.close(descriptor)
 
 
