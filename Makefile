@@ -63,7 +63,7 @@ readme: setup ## run the README's commands
 
 bench: setup $(FILM) ## every goal of speed with value, spread and verdict: 20 minutes, QUICK=1 three
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/bench.txt
-	@$(SETUP) run $(BIN)/python benchmarks/bench.py
+	@$(SETUP) run env PYTHONPATH=tests/red_team $(BIN)/python benchmarks/bench.py
 
 bench-chart: .venv/.installed ## draw the history of make bench into the docs
 	@$(BIN)/python benchmarks/bench_chart.py

@@ -20,6 +20,9 @@ WORK = ROOT / "build" / "bench"
 
 Command = list[str | Path]
 
+# The pace that the goals of added latency are set for.
+CAMERA_FPS = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -74,6 +77,13 @@ def sealed(source: Path, *options: str, name: str = "sealed") -> Command:
     output = WORK / f"{name}{source.suffix}"
     told = WORK / f"{name}.json"
     return [BIN / "veilbox", "anonymize", source, "-o", output, "--overwrite", "--quiet", "--report", told, *options]
+
+
+def paced(film: Path, *options: str, name: str) -> Command:
+    """The same command on a film whose frames come at a camera's pace."""
+    program = Path(__file__).with_name("paced.py")
+    _, *arguments = sealed(film, "--low-latency", *options, name=name)
+    return [sys.executable, program, str(CAMERA_FPS), *arguments]
 
 
 def one_process(film: Path) -> Command:
