@@ -18,7 +18,8 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import IO, cast
+from io import BufferedIOBase
+from typing import cast
 
 import pytest
 
@@ -36,14 +37,14 @@ def main(arguments: Sequence[str]) -> int:
         beside = subprocess.Popen([*_PYTEST, *arguments, "-m", _WITHOUT], stdout=kept, stderr=subprocess.STDOUT)
         try:
             first = subprocess.Popen([*_PYTEST, *arguments, "-m", _WITH], stdout=subprocess.PIPE)
-            last = _passed_on(cast("IO[bytes]", first.stdout))
+            last = _passed_on(cast("BufferedIOBase", first.stdout))
             statuses = {_status(first), _status(beside)}
         except BaseException:
             beside.terminate()  # an interrupt reaches both from the terminal; anything else only us
             beside.wait()
             raise
         kept.seek(0)
-        lasts = [last, _passed_on(kept)]
+        lasts = [last, _passed_on(cast("BufferedIOBase", kept))]
     print(_summary(lasts, time.monotonic() - begun))
     found = statuses - {pytest.ExitCode.NO_TESTS_COLLECTED}
     return max(found, default=int(pytest.ExitCode.NO_TESTS_COLLECTED))
@@ -55,17 +56,19 @@ def _status(run: subprocess.Popen[bytes]) -> int:
     return status if status >= 0 else int(pytest.ExitCode.INTERNAL_ERROR)
 
 
+_CHUNK = 65536
 _PYTEST = (sys.executable, "-u", "-m", "pytest")
 
 
-def _passed_on(output: IO[bytes]) -> bytes:
-    """Print everything as it comes; returns pytest's last line, with its counts."""
-    last = b""
-    for line in output:
-        sys.stdout.buffer.write(line)
+def _passed_on(output: BufferedIOBase) -> bytes:
+    """Print everything as it comes, dot by dot; returns pytest's last line, with its counts."""
+    end = b""
+    while chunk := output.read1(_CHUNK):
+        sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
-        last = line if _COUNT.search(line) and b" in " in line else last
-    return last
+        end = (end + chunk)[-_CHUNK:]
+    counted = [line for line in end.splitlines() if _COUNT.search(line) and b" in " in line]
+    return counted[-1] if counted else b""
 
 
 def _summary(lasts: Sequence[bytes], seconds: float) -> str:
