@@ -6,6 +6,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Leftovers:
             cgroups=frozenset(path for path in groups if not any(job in path for job in living)),
             mounts=_mounts(),
             run_folders=frozenset(str(job) for job in folders if job.name not in living),
-            canaries=frozenset(str(path) for path in _canaries() if not _locked(path)),
+            canaries=frozenset(_forgotten_canaries()),
         )
 
     def __sub__(self, before: Leftovers) -> list[str]:
@@ -105,16 +106,21 @@ def _run_roots() -> tuple[Path, ...]:
 
 
 def _living_jobs() -> set[str]:
-    return {job.name for root in _run_roots() for job in (root / "jobs").glob("*") if _locked(job / "lock")}
+    return {job.name for root in _run_roots() for job in (root / "jobs").glob("*") if _locked(job)}
 
 
-def _canaries() -> Iterator[Path]:
-    return Path(tempfile.gettempdir()).glob("veilbox-canary-*")
+def _forgotten_canaries() -> Iterator[str]:
+    """Whose process holds no lock. Asked of the kernel: a lock of ours would keep a monitor from removing the file."""
+    locked = {line.split()[5].rpartition(":")[2] for line in Path("/proc/locks").read_text().splitlines()}
+    for path in Path(tempfile.gettempdir()).glob("veilbox-canary-*"):
+        with suppress(FileNotFoundError):
+            if str(path.stat().st_ino) not in locked:
+                yield str(path)
 
 
-def _locked(path: Path) -> bool:
+def _locked(job: Path) -> bool:
     try:
-        with path.open("rb") as lock:
+        with (job / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -60,8 +60,8 @@ def _watch(supervisor: int, run: RunDirectory, job_id: str, also: Callable[[], N
         waiter = select.poll()
         waiter.register(handle, select.POLLIN)
         waiter.poll()
+        run.bury(job_id)  # waits for children that have not come to their exec, and hold locks of the supervisor's
         also()
-        run.bury(job_id)
         status = 0
     except (OSError, VeilboxError):  # nobody is left to be told; the next start sweeps, and says why it cannot
         status = 1
