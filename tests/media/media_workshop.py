@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,10 +14,13 @@ from typing import Any
 
 import pytest
 
+from veilbox.core.metadata import Metadata, MetadataField
 from veilbox.core.policy import Encoding
 from veilbox.core.stream import StreamInfo
 from veilbox.media.encoder import open_encoder
+from veilbox.media.libjpeg import CodedPicture, plain_jpeg, read_coefficients
 from veilbox.media.source import AudioPacket, open_source
+from veilbox.media.structure import Allowed, examine
 
 needs_ffmpeg = pytest.mark.skipif(
     shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None, reason="needs the ffmpeg and ffprobe programs"
@@ -90,3 +95,39 @@ def transcode(
                     item.copy_into(buffer)
                     encoder.write(buffer, item.pts, item.duration)
     return read_all(target, keep_audio=keep_audio)
+
+
+def through(content: bytes, suffix: str, allowed: Collection[MetadataField]) -> tuple[StreamInfo, bytes]:
+    """Ingest and export of a source of which some metadata may stay."""
+    made = io.BytesIO()
+    with (
+        open_source(io.BytesIO(content), output_suffix=suffix, metadata=allowed) as source,
+        open_encoder(made, suffix, source.info) as encoder,
+    ):
+        buffer = memoryview(bytearray(source.info.frame_nbytes))
+        for picture in source.read():
+            assert not isinstance(picture, AudioPacket)
+            picture.copy_into(buffer)
+            encoder.write(buffer, picture.pts, picture.duration)
+    return source.info, made.getvalue()
+
+
+def told(content: bytes, allowed: Collection[MetadataField] = tuple(MetadataField)) -> Metadata:
+    """What a source says about itself, as far as it may stay."""
+    with open_source(io.BytesIO(content), metadata=allowed) as source:
+        return source.info.metadata
+
+
+def flaws(content: bytes, suffix: str, allowed: Collection[MetadataField]) -> list[str]:
+    """What verify finds in the file's structure."""
+    seen = examine(io.BytesIO(content), suffix, Allowed(metadata=frozenset(allowed)))
+    return [f"{flaw.path}: {flaw.what}" for flaw in seen]
+
+
+def coefficients(content: bytes) -> CodedPicture:
+    """Of a JPEG file that must have some."""
+    plain = plain_jpeg(content)
+    assert plain is not None
+    picture = read_coefficients(plain)
+    assert picture is not None
+    return picture

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from media_workshop import coefficients
 from PIL import Image, ImageOps
 
 from veilbox.core.errors import SourceCorrupt, UsageError
 from veilbox.core.metadata import MetadataField
 from veilbox.core.stream import AnalysisView, StreamInfo
 from veilbox.media.encoder import open_encoder
-from veilbox.media.libjpeg import CodedPicture, plain_jpeg, read_coefficients
+from veilbox.media.libjpeg import CodedPicture
 from veilbox.media.picture import AudioPacket
 from veilbox.media.source import open_source
 
@@ -51,7 +52,7 @@ class Passed:
 
     @property
     def picture(self) -> CodedPicture:
-        return _coefficients(self.output)
+        return coefficients(self.output)
 
 
 def _through(content: bytes, suffix: str = "jpg", fields: tuple[MetadataField, ...] = ()) -> Passed:
@@ -69,14 +70,6 @@ def _through(content: bytes, suffix: str = "jpg", fields: tuple[MetadataField, .
         return Passed(info=source.info, analysis=analysis, output=made.getvalue())
 
 
-def _coefficients(content: bytes) -> CodedPicture:
-    plain = plain_jpeg(content)
-    assert plain is not None
-    picture = read_coefficients(plain)
-    assert picture is not None
-    return picture
-
-
 def _shown(content: bytes) -> np.ndarray[Any, Any]:
     return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content)))).astype(int)
 
@@ -88,7 +81,7 @@ def _shown(content: bytes) -> np.ndarray[Any, Any]:
 def test_every_coefficient_passes(size: tuple[int, int], options: dict[str, Any]) -> None:
     content = _coded(size, **options)
     passed = _through(content)
-    source = _coefficients(content)
+    source = coefficients(content)
     assert passed.info.coefficients == source.kind
     assert (passed.info.width, passed.info.height) == size
     assert all(np.array_equal(a, b) for a, b in zip(source.planes, passed.picture.planes, strict=True))
@@ -109,7 +102,7 @@ def test_orientation_is_carried_out_without_loss(orientation: int, options: dict
     file, exif = io.BytesIO(passed.output), Image.Exif()
     exif[_ORIENTATION] = back
     again = _through(file.getvalue()[:2] + _exif_segment(exif) + file.getvalue()[2:])
-    source = _coefficients(content)
+    source = coefficients(content)
     assert all(np.array_equal(a, b) for a, b in zip(source.planes, again.picture.planes, strict=True))
     assert again.picture.kind == source.kind
 
@@ -156,7 +149,7 @@ def test_other_outputs_are_made_of_samples(suffix: str) -> None:
     assert _through(_coded(), suffix).info.coefficients is None
 
 
-def test_nobody_who_does_not_ask_gets_coefficients() -> None:
+def test_nobody_who_does_not_ask_getscoefficients() -> None:
     with open_source(io.BytesIO(_coded()), output_suffix="jpg") as source:
         assert source.info.coefficients is None
 

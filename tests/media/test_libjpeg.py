@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from media_workshop import coefficients
 from PIL import Image
 
 from veilbox.core.coefficients import BLOCK, Coefficients
@@ -42,15 +43,6 @@ def jpeg(size: tuple[int, int], name: str) -> bytes:
     file = io.BytesIO()
     _LARGE.resize(size).convert(mode).save(file, "JPEG", **{"quality": 90} | options)
     return file.getvalue()
-
-
-def coefficients(content: bytes) -> CodedPicture:
-    """Of a file that must have some."""
-    plain = plain_jpeg(content)
-    assert plain is not None
-    picture = read_coefficients(plain)
-    assert picture is not None
-    return picture
 
 
 def same(one: CodedPicture, other: CodedPicture) -> bool:

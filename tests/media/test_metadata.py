@@ -6,13 +6,14 @@ import base64
 import io
 import struct
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from media_workshop import flaws, through, told
 from PIL import Image, ImageCms
 from PIL.ExifTags import IFD
 
@@ -28,13 +29,8 @@ from veilbox.core.metadata import (
     ValueKind,
     fields_of,
 )
-from veilbox.core.stream import StreamInfo
 from veilbox.media.colour_profile import rebuilt_profile
-from veilbox.media.encoder import open_encoder
 from veilbox.media.exif import exif_block, parsed_block
-from veilbox.media.picture import AudioPacket
-from veilbox.media.source import open_source
-from veilbox.media.structure import Allowed, examine
 
 KINDS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "bmp": "BMP"}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -64,31 +60,6 @@ def saved(suffix: str, **extra: Any) -> bytes:
     written = io.BytesIO()
     photograph().save(written, KINDS[suffix], **extra)
     return written.getvalue()
-
-
-def through(content: bytes, suffix: str, allowed: Collection[MetadataField]) -> tuple[StreamInfo, bytes]:
-    """Ingest and export of a picture."""
-    made = io.BytesIO()
-    with (
-        open_source(io.BytesIO(content), output_suffix=suffix, metadata=allowed) as source,
-        open_encoder(made, suffix, source.info) as encoder,
-    ):
-        buffer = memoryview(bytearray(source.info.layout.nbytes))
-        for picture in source.read():
-            assert not isinstance(picture, AudioPacket)
-            picture.copy_into(buffer)
-            encoder.write(buffer, 0, 1)
-        return source.info, made.getvalue()
-
-
-def flaws(content: bytes, suffix: str, allowed: Collection[MetadataField]) -> list[str]:
-    seen = examine(io.BytesIO(content), suffix, Allowed(metadata=frozenset(allowed)))
-    return [f"{flaw.path}: {flaw.what}" for flaw in seen]
-
-
-def told(content: bytes, allowed: Collection[MetadataField] = tuple(MetadataField)) -> Metadata:
-    with open_source(io.BytesIO(content), metadata=allowed) as source:
-        return source.info.metadata
 
 
 @pytest.fixture(scope="module")
