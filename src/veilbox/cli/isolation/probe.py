@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from veilbox.core.policy import Runtime
+
 if TYPE_CHECKING:
     from veilbox.orchestrate.isolation_probe import Probe, ProbeFinding
 
@@ -20,7 +22,7 @@ examples:
   veilbox isolation probe
   veilbox isolation probe --runtime runc --json
 """
-_RUNTIMES = ("crun", "runc", "runsc", "process")
+_RUNTIMES = tuple(one.value for one in Runtime if one is not Runtime.AUTO)
 
 
 def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
