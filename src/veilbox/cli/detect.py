@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from veilbox.cli.policy_options import CLASSES, add_detection_options, add_zone_option, policy_from
 from veilbox.cli.progress_bar import progress_for
+from veilbox.cli.weak_walls import warn_of_weak_walls
 from veilbox.core.errors import PartialFailure
 from veilbox.core.job import Job
 
@@ -57,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     items, _, folder = items_for(arguments.inputs, None)
     job = Job(items=items, policy=policy_from(arguments), folder=folder)
+    warn_of_weak_walls([job.policy])
     with progress_for(quiet=arguments.quiet) as progress:
         found = detect_every(job, store=ImageStore.default(), progress=progress)
     sys.stdout.write(json.dumps(coco_results(found)) + "\n")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from veilbox.cli.page_file import write_page_file
 from veilbox.cli.policy_options import add_covering_options, add_detection_options, add_zone_option, policy_from
 from veilbox.cli.progress_bar import progress_for
+from veilbox.cli.weak_walls import warn_of_weak_walls
 from veilbox.core.errors import SourceMissing, UsageError
 from veilbox.core.job import Job
 from veilbox.core.policy import Policy
@@ -87,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     policies = {"policy": policy_from(arguments)} | {text: _spelled(text, arguments) for text in arguments.against}
     labels = parse_labels(_read(arguments.labels))
     items, _, _ = items_for(arguments.inputs, None)
+    warn_of_weak_walls(policies.values())
     results: dict[str, Evaluation] = {}
     for name, policy in policies.items():
         # One bad source would leave labels unanswered: it ends the evaluation.

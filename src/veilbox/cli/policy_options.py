@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         "repeatable",
     )
     group.add_argument(
-        "--recall", choices=[*Recall], help="how much is worth finding: sizes and scores follow (default: balanced)"
+        "--recall",
+        choices=_words(Recall),
+        help="how much is worth finding: sizes and scores follow (default: balanced)",
     )
     group.add_argument(
         "--threshold", type=float, metavar="SCORE", help="lowest score that counts, 0 to 1 (default: the model's)"
@@ -78,7 +81,7 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
     )
     walls.add_argument(
         "--runtime",
-        choices=[*Runtime],
+        choices=_words(Runtime),
         help="what runs the components (default: auto, crun or runc; runsc where --isolation is 5); process: where "
         "there is no runtime, sealed processes, whose walls are weaker; never taken unasked",
     )
@@ -92,7 +95,7 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
 
 def add_covering_options(group: argparse._ArgumentGroup) -> None:
     """Which pixels of a film are hidden, by what was found in its frames."""
-    group.add_argument("--shape", choices=[*Shape], help="default: box")
+    group.add_argument("--shape", choices=_words(Shape), help="default: box")
     group.add_argument(
         "--margin", type=float, metavar="SHARE", help="added on each side, as a share of the box (default: 0.15)"
     )
@@ -126,7 +129,7 @@ def add_zone_option(group: argparse._ActionsContainer) -> None:
 def add_redaction_options(parser: argparse.ArgumentParser) -> None:
     """How to hide, what may stay, and how to encode."""
     group = parser.add_argument_group("redaction")
-    group.add_argument("--style", choices=[*Style], help="default: solid, which keeps nothing of what it hides")
+    group.add_argument("--style", choices=_words(Style), help="default: solid, which keeps nothing of what it hides")
     group.add_argument(
         "--cells",
         type=int,
@@ -138,7 +141,7 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
         "--feather", type=float, metavar="SHARE", help="soft border around it, as a share of the box (default: 0)"
     )
     add_zone_option(group)
-    group.add_argument("--keep", action="append", choices=[*Keep], help="what may stay besides pixels; repeatable")
+    group.add_argument("--keep", action="append", choices=_words(Keep), help="what may stay besides pixels; repeatable")
     group.add_argument(
         "--metadata",
         metavar="PRESET|FIELD,...",
@@ -163,7 +166,7 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
 def add_verification_options(parser: argparse.ArgumentParser) -> None:
     """What is asked of an output before it is released."""
     group = parser.add_argument_group("verification of the output")
-    verdicts = [*Verdict]
+    verdicts = _words(Verdict)
     group.add_argument(
         "--on-structure",
         choices=verdicts,
@@ -195,10 +198,15 @@ def add_retention_option(parser: argparse.ArgumentParser) -> None:
     """What becomes of sources."""
     parser.add_argument(
         "--source",
-        choices=[*Retention],
+        choices=_words(Retention),
         help="what becomes of a source once its output is on stable storage under its name (default: keep); encrypt "
         "leaves SOURCE.veilbox, opened by `veilbox decrypt` until `veilbox purge`",
     )
+
+
+def _words(choice: type[StrEnum]) -> tuple[str, ...]:
+    # argparse quotes a wrong choice's alternatives by `repr` on Python 3.11: a member's is not what one types.
+    return tuple(member.value for member in choice)
 
 
 def policy_from(arguments: argparse.Namespace) -> Policy:

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from veilbox.cli.weak_walls import SEALED_PROCESSES
 from veilbox.core.errors import printable
 from veilbox.orchestrate.report import ComponentReport, Report
 
@@ -30,9 +31,7 @@ def print_summary(report: Report) -> None:
         kept = sum(output.kept for output in report.outputs)
         console.print(f"warning   the policy has zones that keep: {kept} detections stayed visible")
     if "sealed-processes" in report.warnings:
-        console.print(
-            "warning   no container runtime was used: the walls of sealed processes are weaker (see isolation)"
-        )
+        console.print(f"warning   {SEALED_PROCESSES} (see isolation)")
     for failure in report.failures:
         word = "withheld" if failure.quarantine else "failed"
         console.print(f"{word:<10}{failure.message}", soft_wrap=True)
