@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from rig import SECCOMP
 
 from veilbox.core.errors import MachineError
+from veilbox.oci.runtime import jobs
 from veilbox.oci.runtime.cgroups import Layout, Place
 from veilbox.oci.runtime.driver import discover
 from veilbox.oci.runtime.jobs import RunDirectory
@@ -72,6 +75,64 @@ def test_a_folder_without_a_lock_was_left_half_made(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     (tmp_path / "run/jobs/0badcafe").mkdir()
     assert run.sweep() == ("0badcafe",)
+
+
+def test_a_sweep_puts_nothing_into_a_folder_that_its_supervisor_removes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock made anew in a folder whose lock had just gone failed the supervisor's removal."""
+    run = RunDirectory(tmp_path / "run")
+    job = run.open_job()
+    job.bundle("ingest")
+    unlink = os.unlink
+
+    def unlink_and_sweep(path: str | Path, *, dir_fd: int | None = None) -> None:
+        unlink(path, dir_fd=dir_fd)
+        if Path(path).name == "lock":
+            monkeypatch.undo()  # it happens once
+            with monkeypatch.context() as patch, suppress(MachineError):
+                patch.setattr(jobs, "_end_containers", _slower_than_the_supervisor)
+                run.sweep()
+
+    monkeypatch.setattr(os, "unlink", unlink_and_sweep)
+    job.close()
+    assert not job.path.exists()
+
+
+def _slower_than_the_supervisor(path: Path) -> None:
+    raise MachineError("the supervisor goes on before this sweep does", where=str(path))
+
+
+def test_a_removal_that_is_cut_off_anywhere_is_taken_up_by_the_next_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    for calls in range(100):
+        job = run.open_job()
+        job.bundle("ingest")
+        job.mount_point("clean")
+        left = iter(range(calls))
+        with monkeypatch.context() as patch:
+            for name in ("unlink", "rmdir"):
+                patch.setattr(os, name, _cut_off(getattr(os, name), left))
+            with suppress(KeyboardInterrupt):
+                job.close()
+        if not job.path.exists():
+            break
+        assert run.sweep() == (job.job_id,)
+        assert not job.path.exists()
+    assert calls > len(("bundles/ingest", "bundles", "mounts/clean", "mounts", "cgroups.json", "lock"))
+
+
+def _cut_off(call: Callable[..., None], left: Iterator[int]) -> Callable[..., None]:
+    """The same call, until no more are left: then it is as if the program were killed."""
+
+    def cut_off(*given: object, **named: object) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        call(*given, **named)
+
+    return cut_off
 
 
 def test_a_strangers_process_is_not_taken_for_a_containers(tmp_path: Path) -> None:

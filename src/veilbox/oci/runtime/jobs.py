@@ -247,9 +247,10 @@ def new_job_id() -> str:
 
 def _swept(path: Path, *, wait: bool = False) -> bool:
     try:
-        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except FileNotFoundError:  # its own supervisor has just removed it
-        return False
+        # Never made here: its supervisor may be removing the folder, which must not fill again under its hands.
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return _removed_empty(path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -262,6 +263,15 @@ def _swept(path: Path, *, wait: bool = False) -> bool:
         return True
     finally:
         os.close(lock)
+
+
+def _removed_empty(path: Path) -> bool:
+    """Remove a folder without a lock: the lock is made first and goes last, so nothing else can be in it."""
+    try:
+        path.rmdir()
+    except FileNotFoundError:  # its own supervisor was faster
+        return False
+    return True
 
 
 def _end_containers(path: Path) -> None:
@@ -375,8 +385,19 @@ def _remove_folder(path: Path) -> None:
     try:
         for mounted in mount_points(path):
             unmount(mounted)
-        shutil.rmtree(path)
-    except FileNotFoundError:
+        for entry in tuple(path.iterdir()):
+            if entry.name != _LOCK:
+                _remove(entry)
+        (path / _LOCK).unlink()  # last: who is killed before leaves a folder that the next sweep knows by it
+        path.rmdir()
+    except FileNotFoundError:  # a sweep took the empty folder
         return
     except OSError as error:
         raise MachineError("job's folder cannot be removed", where=str(path), actual=error.strerror or "") from error
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
