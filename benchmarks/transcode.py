@@ -27,12 +27,12 @@ def main(source: Path, output: Path) -> None:
     sys.stdout.write(json.dumps({"seconds": time.monotonic() - began, "frames": frames}) + "\n")
 
 
-def transcode(path: Path, output: Path) -> int:
-    """Transcode one file; the number of its frames."""
+def transcode(path: Path, output: Path, *, threads: int = 0) -> int:
+    """Transcode one file with the encoder's own choice of threads or so many; the number of its frames."""
     frames = 0
     with path.open("rb") as source_file, open_source(source_file) as source, output.open("w+b") as output_file:
         buffer = memoryview(bytearray(source.info.layout.nbytes))
-        encoder = open_encoder(output_file, output.suffix.removeprefix("."), source.info, Encoding())
+        encoder = open_encoder(output_file, output.suffix.removeprefix("."), source.info, Encoding(), threads=threads)
         for part in source.read():
             if isinstance(part, AudioPacket):
                 continue
