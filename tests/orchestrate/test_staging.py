@@ -101,3 +101,52 @@ def test_an_output_leaves_a_part_of_what_is_free_to_others(tmp_path: Path, monke
     monkeypatch.setattr("veilbox.orchestrate.staging.shutil.disk_usage", usage.__getitem__)
     assert staging.largest_output([tmp_path / "large" / "a.mp4", tmp_path / "small" / "not" / "yet" / "b.mp4"]) == 950
     assert staging.largest_output([]) is None
+
+
+# Sizes at successive times, and when the kernel is asked to let go of the file's pages.
+EASED = {
+    "short": ([(0.0, 1 << 20), (10.0, 15 << 20)], []),
+    "long": ([(10.0, 15 << 20), (11.0, 17 << 20), (12.5, 17 << 20), (13.0, 20 << 20), (14.5, 21 << 20)], [12.5, 14.5]),
+}
+
+
+@pytest.mark.parametrize("name", EASED)
+def test_only_long_outputs_leave_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    sizes, wanted = EASED[name]
+    asked: list[tuple[int, int, int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *arguments: asked.append(arguments))
+    times = []
+    with StagedOutput.create(tmp_path / "a.mp4", replace=False) as staged:
+        for now_s, size in sizes:
+            os.ftruncate(staged.fd, size)
+            before = len(asked)
+            staged.ease(now_s)
+            times += [now_s] * (len(asked) - before)
+        assert times == wanted
+        assert set(asked) <= {(staged.fd, 0, 0, os.POSIX_FADV_DONTNEED)}
+
+
+def test_a_file_system_that_takes_no_advice_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: int) -> None:
+        raise OSError(22, "Invalid argument", str(arguments))
+
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    with StagedOutput.create(tmp_path / "a.mp4", replace=False) as staged:
+        os.ftruncate(staged.fd, 32 << 20)
+        staged.ease(5.0)
+        staged.freeze()
+        staged.release()
+    assert (tmp_path / "a.mp4").stat().st_size == 32 << 20
+
+
+def test_what_was_made_is_whole_after_its_pages_left(tmp_path: Path) -> None:
+    content = os.urandom(1 << 20) * 17
+    with StagedOutput.create(tmp_path / "a.mp4", replace=False) as staged:
+        for now_s in (5.0, 10.0):
+            os.write(staged.fd, content)
+            staged.ease(now_s)
+        staged.freeze()
+        assert staged.digest() == (Digest.of(content * 2), 2 * len(content))
+        staged.ease(15.0)
+        staged.release()
+    assert (tmp_path / "a.mp4").read_bytes() == content * 2

@@ -6,6 +6,7 @@ log, and only then named.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -136,6 +137,7 @@ class AnonymizeRun:
                     self._open_next()
                 if self._open:
                     self._look()
+                    self._ease()
                     self._dismiss_makers()
                 self._progress.advance(*self._pod.members["export"].progress)
         finally:
@@ -147,6 +149,12 @@ class AnonymizeRun:
             self._handle(name, message)
             if not (self._waiting or self._open):
                 return  # nothing that a component does now can take back what was released
+
+    def _ease(self) -> None:
+        """Keep a long output from filling the pod's memory while it is made and looked at."""
+        now_s = time.monotonic()
+        for opened in self._open.values():
+            opened.staged.ease(now_s)
 
     def _dismiss_makers(self) -> None:
         """Once the last frame of the last item has passed, free what its makers hold: verify's detectors need it."""

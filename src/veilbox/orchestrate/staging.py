@@ -7,6 +7,7 @@ files, a hidden `.veilbox-*.partial` takes its place and is removed on every pat
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -26,6 +27,9 @@ from veilbox.core.errors import OutputError, ProtocolError, UsageError
 _NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 _MODE = 0o644
 _READ_BYTES = 1 << 20
+# From this size on, and this often, an output's pages leave memory: short films stay for who reads them next, and at
+# eight megabits a second as many bytes are made in two seconds.
+_LARGE_BYTES, _EASE_S = 16 << 20, 2.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -42,6 +46,7 @@ class StagedOutput:
     fd: int
     replace: bool
     partial: Path | None = field(default=None)
+    _eased_s: float = field(default=0.0)
 
     @classmethod
     def create(cls, path: Path, *, replace: bool) -> Self:
@@ -93,6 +98,22 @@ class StagedOutput:
                 advice="Choose a folder on a local file system",
             ) from error
         fcntl.fcntl(frozen, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    def ease(self, now_s: float) -> None:
+        """Let the kernel write out what a long output has in memory, and drop what is written.
+
+        Pages of a file count as the memory of who wrote or read them first: without this the pod would hold a film's
+        whole output, whatever its length. Safe to call often.
+
+        Args:
+            now_s: Of a clock that does not go back.
+        """
+        if self.fd < 0 or now_s - self._eased_s < _EASE_S:
+            return
+        self._eased_s = now_s
+        with contextlib.suppress(OSError):  # advice; where the file system takes none, memory is all that is lost
+            if os.fstat(self.fd).st_size >= _LARGE_BYTES:
+                os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def digest(self) -> tuple[Digest, int]:
         """The digest and size in bytes of what was written."""
