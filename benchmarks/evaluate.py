@@ -104,11 +104,18 @@ def main() -> None:
         help="labels of films in DATA/videos",
     )
     parser.add_argument("--only", action="append", metavar="SET", help="measure this set anew and no other; repeatable")
+    parser.add_argument(
+        "--keep-deface", action="store_true", help="deface's row stays as it was kept, which the page then says"
+    )
     arguments = parser.parse_args()
     kept = _kept()
     for one in _sets(arguments.data, arguments.film, arguments.films, arguments.pseudo):
         if arguments.only is None or one.name in arguments.only:
-            kept[one.name] = Measured(day=str(datetime.now(UTC).date()), machine=_machine(), rows=tuple(_measured(one)))
+            old = _row_of_deface(kept.get(one.name)) if arguments.keep_deface else None
+            rows = [*_measured(one), *_beside(one, old)]
+            note = "" if old is None else "; deface as it was measured before"
+            day, where = str(datetime.now(UTC).date()), f"{_machine()}{note}"
+            kept[one.name] = Measured(day=day, machine=where, rows=tuple(rows))
     KEPT.write_text(json.dumps({name: asdict(one) for name, one in kept.items()}, indent=1) + "\n", encoding="utf-8")
     text = _page(kept)
     PAGE.write_text(text, encoding="utf-8")
@@ -252,9 +259,17 @@ def _measured(one: Set) -> Iterator[Row]:
     )
     for scale, result in zip(one.scales, json.loads(told.stdout), strict=True):
         yield _row(one, scale, result)
+
+
+def _row_of_deface(one: Measured | None) -> Row | None:
+    """What an earlier run measured of deface."""
+    return next((row for row in one.rows if row.model == _DEFACE), None) if one else None
+
+
+def _beside(one: Set, old: Row | None) -> Iterator[Row]:
     if one.deface:
-        _say(f"{one.name}: deface")
-        yield _deface(one)
+        _say(f"{one.name}: deface{'' if old is None else ' is kept'}")
+        yield old or _deface(one)
 
 
 def _row(one: Set, scale: str, result: dict[str, Any]) -> Row:

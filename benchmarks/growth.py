@@ -3,17 +3,19 @@
 Length: the demo film again and again at 320x180, searched at a side of 128 pixels: what could grow with the length (the
 log, tracks, regions that verify keeps, the container's index) does not depend on pixels, and an hour fits into minutes.
 Size, faces and lanes: at the default policy. Through every series a straight line is laid by least squares; the page
-says how far the points are from it.
+says how far the points are from it. With `--only` the others stay as the newest file of the history has them.
 
     make growth GROWTH_ARGS='--minutes 1 4 15 60'
+    make growth GROWTH_ARGS='--only length --minutes 1 4 15 60'
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import films
 import numpy as np
 from chart import Panel, Series, page
 from contenders import WORK, say, together
-from figures import ROOT, busy, keep, machine
+from figures import HISTORY, ROOT, busy, keep, machine
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -33,6 +35,13 @@ SHORT_SIZE, SHORT_SIDE = (320, 180), 128
 SIZES = ((640, 360), (1280, 720), (1920, 1080), (3840, 2160))
 FACES = (0, 10, 25, 50, 100, 200)
 CROWD_SIZE = (1280, 720)
+# Series by the word of `--only`, headed by what grows in them.
+NAMES = {
+    "length": "length, minutes",
+    "size": "size, megapixels",
+    "faces": "faces in every frame",
+    "lanes": "lanes",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,24 +67,56 @@ class Point:
     tracks: int
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One series as a run of this program measured it.
+
+    Attributes:
+        facts: The machine then.
+        kept: The run's file.
+    """
+
+    points: Sequence[Point]
+    facts: Mapping[str, Any]
+    kept: Path
+
+
 def main() -> None:
-    """Measure every series, write figures, picture and page."""
+    """Measure every series or those that are asked for, write figures, picture and page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 4, 15], help="lengths of the film")
     parser.add_argument("--frames", type=int, default=60, help="of the films of the other series")
+    parser.add_argument("--only", action="append", choices=list(NAMES), help="measure this one anew; repeatable")
     arguments = parser.parse_args()
     facts = machine()
-    series = {
-        "length, minutes": [length(minutes) for minutes in arguments.minutes],
-        "size, megapixels": [size(*one, arguments.frames) for one in SIZES],
-        "faces in every frame": [crowd(count, arguments.frames) for count in FACES],
-        "lanes": [lanes(count, arguments.frames) for count in range(1, 2 * facts_cpus(facts) + 1)],
+    frames = arguments.frames
+    steps: dict[str, list[Callable[[], Point]]] = {
+        "length": [partial(length, minutes) for minutes in arguments.minutes],
+        "size": [partial(size, *one, frames) for one in SIZES],
+        "faces": [partial(crowd, count, frames) for count in FACES],
+        "lanes": [partial(lanes, count, frames) for count in range(1, 2 * facts_cpus(facts) + 1)],
     }
-    document = {"machine": facts, "growth": {name: [asdict(one) for one in points] for name, points in series.items()}}
-    kept = keep(document, "growth")
-    PICTURE.write_text(page(list(panels(series))), encoding="utf-8")
-    PAGE.write_text("\n".join(described(series, facts, kept)) + "\n", encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(ROOT)}, {PICTURE.relative_to(ROOT)} and {kept.relative_to(ROOT)}")
+    series: dict[str, list[dict[str, Any]]] = {}
+    for part in arguments.only or list(NAMES):
+        for step in steps[part]:
+            series.setdefault(NAMES[part], []).append(asdict(step()))
+            # An hour of a film takes long: what was measured stays if the next point fails.
+            keep({"machine": facts, "growth": series}, "growth")
+    told = newest(HISTORY)
+    PICTURE.write_text(page(list(panels({name: one.points for name, one in told.items()}))), encoding="utf-8")
+    PAGE.write_text("\n".join(described(told)) + "\n", encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)} and {PICTURE.relative_to(ROOT)}")
+
+
+def newest(history: Path) -> dict[str, Measured]:
+    """Each series of the newest run that measured it, in the page's order."""
+    runs = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in history.glob("*-growth.json")]
+    found: dict[str, Measured] = {}
+    for path, run in sorted(runs, key=lambda one: str(one[1]["machine"]["date"])):
+        for name, points in run["growth"].items():
+            grown = sorted((Point(**point) for point in points), key=lambda point: point.x)
+            found[name] = Measured(grown, run["machine"], path)
+    return {name: found[name] for name in NAMES.values() if name in found}
 
 
 def facts_cpus(facts: Mapping[str, Any]) -> int:
@@ -219,34 +260,43 @@ def _values(points: Sequence[Point]) -> dict[str, list[tuple[float, float]]]:
     }
 
 
-def described(series: Mapping[str, Sequence[Point]], facts: Mapping[str, Any], kept: Path) -> Iterator[str]:
+def described(told: Mapping[str, Measured]) -> Iterator[str]:
     """The page in Markdown."""
     yield "# Growth"
     yield ""
-    yield f"Written by `make growth` on {str(facts['date'])[:10]} at commit `{facts['commit']}`: {facts['model']},"
-    yield f"{facts['cpus']} cores, Linux {facts['kernel']}; every figure is in `{kept.relative_to(ROOT)}`."
-    yield f"One job for each point. {busy(facts)}"
+    yield "Written by `make growth`, one job for each point."
     yield ""
     yield f"Length: the demo film again and again at {SHORT_SIZE[0]}x{SHORT_SIZE[1]}, searched at {SHORT_SIDE} pixels,"
     yield "so that an hour fits into minutes; what could grow with it does not depend on pixels. The rest is measured"
-    yield f"at the default policy on {series['size, megapixels'][0].frames} frames. Faces stand in a grid at 1280x720:"
+    yield "at the default policy. Faces stand in a grid at 1280x720:"
     yield "the more, the smaller; `tracks` says how many were followed. Lanes are pods at once that share all cores;"
     yield "their memory is the sum. Of 200 faces verify finds some that the first look's size was too small for, and by"
     yield "default keeps the output; here it is released all the same."
     yield ""
     yield "![Processor time, wall time and memory against length, size, faces and lanes](../images/growth.svg)"
-    for name, points in series.items():
+    for name, one in told.items():
         yield ""
         yield f"## Against {name}"
         yield ""
-        yield from _table(name, points)
+        yield _origin(one)
         yield ""
-        for title, values in _values(points).items():
+        yield from _table(name, one.points)
+        yield ""
+        for title, values in _values(one.points).items():
             line = straight(values)
             yield (
                 f"- {title}: {line.start:.1f} + {line.slope:.3g} x; no point is further than "
                 f"{100 * line.off:.0f} % of the largest value from that line"
             )
+
+
+def _origin(one: Measured) -> str:
+    """When and on what a series was measured."""
+    facts = one.facts
+    return (
+        f"{str(facts['date'])[:10]}, commit `{facts['commit']}`, {facts['model']}, {facts['cpus']} cores, Linux "
+        f"{facts['kernel']}; `{one.kept.relative_to(ROOT)}`. {busy(facts)}"
+    ).rstrip()
 
 
 def _table(name: str, points: Sequence[Point]) -> Iterator[str]:
