@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -64,7 +65,7 @@ def test_v1(tmp_path: Path) -> None:
 def test_v2(tmp_path: Path) -> None:
     usage = Meter.at("/veilbox/a", tree(tmp_path, V2)).read()
     assert usage.pids_peak == 7
-    assert usage == Usage(**{name: getattr(EXPECTED, name) for name in Usage.__slots__} | {"pids_peak": 7})
+    assert usage == replace(EXPECTED, pids_peak=7)
 
 
 def test_hybrid_where_the_unified_hierarchy_has_no_controllers(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Protocol
 
 from veilbox.core.errors import LogError
+from veilbox.core.frozen import frozen
 
 # signed-note, "Signature types": Ed25519.
 ED25519 = b"\x01"
@@ -38,7 +38,7 @@ class Signer(Protocol):
         """The 64-byte Ed25519 signature of a message. Deterministic (RFC 8032, 5.1.6)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Head:
     """A tree's head.
 

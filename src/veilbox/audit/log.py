@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from veilbox.audit.checkpoint import MAX_NOTE_BYTES, Head, Signer, last_note, read_own, signed
 from veilbox.audit.files import File
 from veilbox.audit.merkle import RightEdge, inclusion_proof, leaf_hash
 from veilbox.audit.tree_file import TreeFile, group, group_offset
 from veilbox.core.errors import LogError, OutputError
+from veilbox.core.frozen import frozen
 
 # An entry is numbers and digests of one thing; the longest, a job's images, has a few hundred bytes for each image.
 MAX_ENTRY_BYTES = 64 << 10
@@ -35,7 +35,7 @@ MAX_BATCH_BYTES = 1 << 20
 _EVIDENCE = "Keep the folder as evidence and run `veilbox audit verify`"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class LogFiles:
     """The log's files.
 
@@ -52,7 +52,7 @@ class LogFiles:
     first: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Acknowledged:
     """What was appended and is on stable storage.
 
@@ -67,7 +67,7 @@ class Acknowledged:
     note: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Pending:
     """An append that is computed and not yet written."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -142,6 +141,8 @@ def _key(fd: int, *, fresh: bool) -> SigningKey:
                 "the log's private key is missing", where="audit", advice="Restore the key file from its backup"
             )
         os.ftruncate(fd, 0)  # what a crash left of a key that signed nothing
+        import secrets  # noqa: PLC0415 - for the log's first job only
+
         key = SigningKey(f"{_ORIGIN}{secrets.token_hex(8)}", secrets.token_bytes(32))
         _write(fd, key.text().encode())
     finally:

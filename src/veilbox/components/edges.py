@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from veilbox.core.control import Configure, EdgeEnd
 from veilbox.core.errors import ProtocolError
@@ -69,7 +68,7 @@ class Edges:
         ends = self._ends(edge, producer=True)
         if not ends:
             return None
-        directory = Path(next(iter(ends)).ring)
+        directory = next(iter(ends)).ring
         return RingProducer(directory, list(ends.values()), self._waiter, self._ring_bytes)
 
     def ring_consumer(self, edge: str) -> RingConsumer:
@@ -79,7 +78,7 @@ class Edges:
             ProtocolError: The plan has no such edge for this component.
         """
         ((end, channel),) = self._exactly(edge, 1, producer=False).items()
-        return RingConsumer(Path(end.ring), channel, self._waiter)
+        return RingConsumer(end.ring, channel, self._waiter)
 
     def arriving(self, edge: str) -> Channel:
         """Where the only producer of an edge will be heard, before anybody reads it.

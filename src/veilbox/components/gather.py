@@ -6,13 +6,13 @@ Sequence numbers run on from item to item, so boxes of an item that was aborted 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from veilbox.components.introduction import Introduction, decode_introduction
 from veilbox.core.detections import MAX_DETECTIONS, Detections
 from veilbox.core.errors import ProtocolError
+from veilbox.core.frozen import frozen
 from veilbox.core.seen import Seen
 from veilbox.transport.channel import Channel
 from veilbox.transport.messages import Boxes, Start
@@ -25,7 +25,7 @@ _CLASSES_PER_DETECTOR = 1000
 _MAX_AHEAD = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Gathered:
     """What is known of one frame.
 

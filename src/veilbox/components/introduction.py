@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from veilbox.core.errors import ProtocolError
+from veilbox.core.frozen import frozen
 
 # A model of 80 COCO classes needs about a kilobyte.
 _MAX_CLASSES = 1000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Introduction:
     """What the numbers in a detector's boxes mean.
 

@@ -6,8 +6,7 @@ together would stand still: a detector would wait for a frame that ingest has no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from veilbox.core.frozen import frozen
 from veilbox.core.policy import Policy
 from veilbox.core.stream import Kind, StreamInfo
 from veilbox.transport.producer import fitting_slots
@@ -22,7 +21,7 @@ _ANALYSIS_SLACK = 4
 _IMAGE_SLOTS = 2
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Pace:
     """Of one item.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from veilbox.core.errors import SourceUnsupported
 from veilbox.core.frame import FrameLayout
+from veilbox.core.frozen import frozen
 
 SIDE = 8  # of a block (ITU-T T.81, A.1.3.1)
 BLOCK = SIDE * SIDE
@@ -16,7 +16,7 @@ _FORMATS = frozenset({"gray", "yuv420p", "yuv422p", "yuv444p"})
 _MOST_STEP = 65_535  # T.81, B.2.4.1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Coefficients:
     """What a ring's coefficients mean.
 

@@ -6,11 +6,12 @@ in the order that its docstring gives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from veilbox.core.errors import Failure
 from veilbox.core.exposure import Exposure
 from veilbox.core.findings import Finding
+from veilbox.core.frozen import frozen
 from veilbox.core.isolation import Gate
 from veilbox.core.linking import LinkRate
 from veilbox.core.metadata import MetadataField
@@ -18,7 +19,7 @@ from veilbox.core.policy import Policy
 from veilbox.core.stream import Kind
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class EdgeEnd:
     """One end of an edge as a component holds it.
 
@@ -35,7 +36,7 @@ class EdgeEnd:
     ring: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Canaries:
     """Things on the host that a sealed component must not reach.
 
@@ -56,7 +57,7 @@ class Canaries:
     boot_id: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Configure:
     """To a component: its settings and edges. Descriptors: one socket for each edge end, in order.
 
@@ -71,7 +72,7 @@ class Configure:
     clock_ns: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class OpenItem:
     """To ingest, with a read-only descriptor of the source, or to export, with a writable one of the output.
 
@@ -92,7 +93,7 @@ class OpenItem:
     zones: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class OpenOutput:
     """To verify, with a read-only descriptor of an output that export has closed.
 
@@ -123,7 +124,7 @@ class OpenOutput:
     zones: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class OpenLog:
     """To audit, before its first entry. Descriptors: the segment's entries, the tree, the checkpoints, the key.
 
@@ -134,19 +135,19 @@ class OpenLog:
     first: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Append:
     """To audit: entries for the log, all or none; each is canonical JSON."""
 
     entries: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Seal:
     """To audit, after a job's last entry. Descriptor: an empty file for the job's attestation."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Link:
     """To anonymize in an attack: how often are redacted faces linked to their originals?
 
@@ -161,12 +162,12 @@ class Link:
     whole: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Finish:
     """To a component: no more items follow."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Hello:
     """From a component: its program runs.
 
@@ -182,14 +183,14 @@ class Hello:
     clock_ns: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Probed:
     """From a component: what its attempts at its own walls found."""
 
     gates: tuple[Gate, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Ready:
     """From a component: it can take its first item.
 
@@ -206,7 +207,7 @@ class Ready:
     stride: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Heartbeat:
     """From a component, at least every second of its loop: how far it is."""
 
@@ -214,7 +215,7 @@ class Heartbeat:
     frames: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class ItemStarted:
     """From ingest: a source was opened.
 
@@ -234,7 +235,7 @@ class ItemStarted:
     metadata: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class ItemDone:
     """From any component that handles frames: it did its part of an item.
 
@@ -270,7 +271,7 @@ class ItemDone:
     first_frame_ns: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class ItemFailed:
     """From a component: the item cannot be finished and the fault lies in the source or the output file."""
 
@@ -278,7 +279,7 @@ class ItemFailed:
     failure: Failure
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Verified:
     """From verify: it looked at an output.
 
@@ -302,7 +303,7 @@ class Verified:
     metadata: tuple[MetadataField, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class LogOpened:
     """From audit: it holds the log and its key.
 
@@ -317,7 +318,7 @@ class LogOpened:
     recovered_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Appended:
     """From audit: the entries are on stable storage and a checkpoint covers them.
 
@@ -330,7 +331,7 @@ class Appended:
     digest: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Sealed:
     """From audit: the proof of the job's last entry.
 
@@ -353,7 +354,7 @@ class Sealed:
     proof: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Linked:
     """From anonymize in an attack.
 
@@ -366,12 +367,12 @@ class Linked:
     pictures: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Finished:
     """From a component: its last item is done; it waits for the control socket to close."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Faulted:
     """From a component: it cannot go on; the job must end."""
 

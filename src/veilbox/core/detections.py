@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from veilbox.core.errors import ProtocolError
+from veilbox.core.frozen import frozen
 from veilbox.core.stream import AnalysisView
 
 # A crowd of a thousand faces is beyond any labelled picture of WIDER FACE (1,968 in its most crowded one is the
@@ -18,7 +17,7 @@ _COLUMNS = 6
 _MAX_CLASS = 1 << 24
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Detections:
     """Boxes, scores and classes of one picture.
 

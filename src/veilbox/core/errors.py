@@ -29,9 +29,10 @@ Exit codes and HTTP statuses are class attributes here and nowhere else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
+
+from veilbox.core.frozen import frozen
 
 # A message crosses from a sealed component to the supervisor's terminal; a hostile one must not flood it.
 _MAX_FIELD_CHARS = 500
@@ -260,7 +261,7 @@ class Interrupted(VeilboxError):
     retryable = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Failure:
     """An error as a value, the form in which it leaves a sealed component.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from veilbox.core.errors import ProtocolError
+from veilbox.core.frozen import frozen
 
 # A track seen in fewer frames than this is short: below a sixth of a second at 30 frames a second a detection is as
 # likely a flicker as a face, and a face that was found so rarely may have been missed before and after.
@@ -22,7 +23,7 @@ MOST_BINS = 240
 KINDS = ("detected", "interpolated", "ahead", "behind")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class TrackExposure:
     """One track.
 
@@ -60,7 +61,7 @@ class TrackExposure:
             raise ProtocolError("a track that cannot be", actual=f"track {self.track}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class DoubtfulTrack:
     """One track that was never covered, because no detection of it was strong.
 
@@ -83,7 +84,7 @@ class DoubtfulTrack:
             raise ProtocolError("a track that cannot be", actual=f"frames {self.first} to {self.last}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Exposure:
     """One film or picture.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from veilbox.core.frozen import frozen
 
 # A finding names at most so many of its frames, and an output at most so many findings: the rest is counted. Both
 # together stay far below a control message's bound (256 KiB).
@@ -24,7 +25,7 @@ class FindingKind(StrEnum):
     """A second look found what nobody had found before."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Look:
     """One frame of a finding.
 
@@ -37,7 +38,7 @@ class Look:
     score: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Finding:
     """One thing that verify found.
 

@@ -8,9 +8,8 @@ Source: FFmpeg's `libavutil/pixdesc.c` for component counts and chroma shifts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from veilbox.core.errors import SourceUnsupported
+from veilbox.core.frozen import frozen
 
 # 2**27: a 16384x8192 picture. The largest pictures of current cameras have 100 to 108 megapixels; above this bound
 # one frame would need more memory than a component's limit holds.
@@ -19,7 +18,7 @@ MAX_PIXELS = 1 << 27
 MAX_SIDE = 65_535
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Plane:
     """One plane: interleaved components and the right shifts of its size against the frame's."""
 
@@ -28,7 +27,7 @@ class Plane:
     y_shift: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class PixelFormat:
     """How samples lie in memory.
 
@@ -75,7 +74,7 @@ PIXEL_FORMATS: dict[str, PixelFormat] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class FrameLayout:
     """Where the samples of one frame lie in a slot.
 

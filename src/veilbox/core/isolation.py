@@ -7,8 +7,9 @@ The scale is the design's: a level holds when every gate of it and of the levels
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+
+from veilbox.core.frozen import frozen
 
 
 class Level(IntEnum):
@@ -118,7 +119,7 @@ FROM_INSIDE = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Gate:
     """One attempt and its outcome.
 
@@ -135,7 +136,7 @@ class Gate:
     held: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Measured:
     """A component's measured isolation.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from veilbox.core.frozen import frozen
 from veilbox.core.policy import Policy
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Item:
     """One source and the final name of its output.
 
@@ -28,7 +28,7 @@ class Item:
         return (self.output or self.source).suffix.lower().removeprefix(".")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Job:
     """What the command line, the REST interface and the Kubernetes resource parse into.
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from veilbox.core.errors import ProtocolError
+from veilbox.core.frozen import frozen
 from veilbox.core.policy import MAX_CELLS, Redaction, Style
 
 # What the adversary is tried on, the weakest first; without redaction is the most that it can reach.
@@ -18,7 +17,7 @@ ADVERSARIES = ("pixels", "eigenfaces")
 MOST_PICTURES = 5000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class LinkRate:
     """One adversary against one strength.
 

@@ -7,14 +7,13 @@ text) never passes.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+
+from veilbox.core.frozen import frozen
 
 
 class MetadataField(StrEnum):
@@ -121,7 +120,7 @@ class Directory(StrEnum):
     GPS = "GPS"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Tag:
     """One EXIF tag that may be written.
 
@@ -221,7 +220,7 @@ class NotOurs(ValueError):
     """Bytes of a file that no values make."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Metadata:
     """The values of the allowed fields that a source has.
 
@@ -253,6 +252,9 @@ class Metadata:
     @property
     def word(self) -> str:
         """`sha256:` and 64 hexadecimal digits: two sources with the same values have the same word."""
+        import hashlib  # noqa: PLC0415 - OpenSSL and the JSON library, once in an item and not in every component
+        import json  # noqa: PLC0415
+
         canonical = json.dumps([self.profile, self.tags], separators=(",", ":"), ensure_ascii=True)
         return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 

@@ -6,13 +6,12 @@ and Kubernetes'.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from veilbox.core.digest import Digest
 from veilbox.core.errors import UsageError
+from veilbox.core.frozen import frozen
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Volume:
     """Memory shared by the containers that mount it (a tmpfs; `emptyDir` with `medium: Memory`)."""
 
@@ -20,7 +19,7 @@ class Volume:
     size_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Mount:
     """One volume in one container. Never executable, never with devices or set-user-id."""
 
@@ -29,7 +28,7 @@ class Mount:
     read_only: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Limits:
     """What the kernel lets a container use.
 
@@ -46,7 +45,7 @@ class Limits:
     file_bytes: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Container:
     """One component of the pod.
 
@@ -71,7 +70,7 @@ class Container:
     model: Digest | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Edge:
     """A connection from one producer to its consumers: a socket pair each and, if `volume` is set, a ring in it.
 
@@ -87,7 +86,7 @@ class Edge:
 SUPERVISOR = "supervisor"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Plan:
     """One pod.
 

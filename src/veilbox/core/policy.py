@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
 
 from veilbox.core.errors import UsageError
+from veilbox.core.frozen import frozen
 from veilbox.core.metadata import REVEALING, Allowance, MetadataField, Preset, fields_of
 from veilbox.core.stream import Kind
 from veilbox.core.zones import MAX_ZONES, Zone
@@ -51,7 +52,7 @@ class Recall(StrEnum):
     HIGH = "high"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Sides:
     """Longer sides of the analysis picture where the policy does not say, pixels.
 
@@ -117,7 +118,7 @@ class Retention(StrEnum):
     ENCRYPT = "encrypt"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Redaction:
     """How a region is hidden.
 
@@ -151,7 +152,7 @@ class Redaction:
             raise UsageError("margin out of bounds", where="--margin", expected="0 to 2", actual=str(self.margin))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Detection:
     """How hard to look.
 
@@ -216,7 +217,7 @@ class Detection:
         return min(max(own, sides.least), self.image_side or sides.image)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Tracking:
     """How far a track reaches beyond its detections.
 
@@ -250,7 +251,7 @@ class Tracking:
         return max(self.extend, self.bridge) if self.low_latency else self.extend
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Encoding:
     """The output's encoder, in FFmpeg's words; None takes the container's or the encoder's default.
 
@@ -268,7 +269,7 @@ class Encoding:
     re_encode: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Verification:
     """What is asked of an output before it is released.
 
@@ -296,7 +297,7 @@ class Verification:
             )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Policy:
     """Everything a job decides besides its files.
 
@@ -312,14 +313,14 @@ class Policy:
         retention: What becomes of sources whose outputs are durable.
     """
 
-    redaction: Redaction = Redaction()
-    detection: Detection = Detection()
-    tracking: Tracking = Tracking()
-    encoding: Encoding = Encoding()
+    redaction: Redaction = field(default_factory=Redaction)
+    detection: Detection = field(default_factory=Detection)
+    tracking: Tracking = field(default_factory=Tracking)
+    encoding: Encoding = field(default_factory=Encoding)
     keep: tuple[Keep, ...] = ()
     zones: tuple[Zone, ...] = ()
     metadata: Allowance = Preset.NONE
-    verification: Verification = Verification()
+    verification: Verification = field(default_factory=Verification)
     minimum_isolation: int | None = None
     runtime: Runtime = Runtime.AUTO
     deadline_s: float = 30.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from veilbox.core.errors import ProtocolError
+from veilbox.core.frozen import frozen
 
 _COLUMNS = 7
 # float32 holds every integer up to 2**24 exactly; a film has fewer tracks.
@@ -23,7 +23,7 @@ class Origin(IntEnum):
     EXTENDED = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Regions:
     """What tracks cover in one frame.
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from veilbox.core.coefficients import Coefficients
 from veilbox.core.errors import SourceUnsupported
 from veilbox.core.frame import FrameLayout
+from veilbox.core.frozen import frozen
 from veilbox.core.metadata import Metadata
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 
 class Kind(StrEnum):
@@ -20,7 +23,7 @@ class Kind(StrEnum):
     FILM = "film"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Colour:
     """How sample values mean colours, in FFmpeg's numbers (ISO/IEC 23091-2 code points); 2 is unspecified."""
 
@@ -31,7 +34,7 @@ class Colour:
     chroma_location: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class AudioInfo:
     """One audio stream whose packets are copied when the policy keeps audio.
 
@@ -48,7 +51,7 @@ class AudioInfo:
     extradata: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class StreamInfo:
     """One source's pictures.
 
@@ -80,7 +83,7 @@ class StreamInfo:
     frames: int = 0
     rotation: int = 0
     sample_aspect_ratio: tuple[int, int] = (0, 1)
-    colour: Colour = Colour()
+    colour: Colour = field(default_factory=Colour)
     audio: AudioInfo | None = None
     jpeg_quantization: tuple[tuple[int, ...], ...] = ()
     jpeg_subsampling: int = -1
@@ -116,10 +119,12 @@ class StreamInfo:
     @property
     def seconds_per_pts(self) -> Fraction:
         """The time base as a number."""
+        from fractions import Fraction  # noqa: PLC0415 - for ingest alone, not for whoever announces or reads streams
+
         return Fraction(*self.time_base)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class AnalysisView:
     """How the analysis picture relates to the frame.
 
@@ -151,8 +156,7 @@ class AnalysisView:
         upright = (info.width, info.height)
         if info.rotation in (90, 270):
             upright = (info.height, info.width)
-        scale = Fraction(long_side, max(upright))
-        width, height = (math.ceil(side * scale / stride) * stride for side in upright)
+        width, height = (-(-side * long_side // (max(upright) * stride)) * stride for side in upright)
         return cls(width, height, info.width, info.height, info.rotation)
 
     @property

@@ -7,7 +7,8 @@ The container runtime's filter (`veilbox.oci.runtime.seccomp`) and the one that 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from veilbox.core.frozen import frozen
 
 _AF_UNIX = 1
 
@@ -41,7 +42,7 @@ _PROT_WRITE = 0x2
 _PROT_EXEC = 0x4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Argument:
     """A test of one argument, all 64 bits of it.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from veilbox.core.errors import UsageError
+from veilbox.core.frozen import frozen
 
 Point = tuple[float, float]
 _Number = TypeVar("_Number", int, float)
@@ -21,7 +21,7 @@ MAX_POINTS = 64
 _MAX_SIDE = 65_535
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Zone:
     """A polygon in the picture as a viewer sees it.
 

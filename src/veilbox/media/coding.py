@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from av.bitstream import BitStreamFilterContext
 from av.codec.context import Flags as CodecFlags
@@ -11,6 +11,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from veilbox.core.errors import UsageError
+from veilbox.core.frozen import frozen
 from veilbox.core.policy import Encoding
 from veilbox.core.stream import StreamInfo
 
@@ -20,7 +21,7 @@ _TEN = ("yuv420p10le", "yuv422p10le", "yuv444p10le")
 _LAMBDA = 118
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Coding:
     """One encoder.
 

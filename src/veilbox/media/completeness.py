@@ -10,10 +10,10 @@ Sources: ISO/IEC 14496-12 (boxes), Microsoft's RIFF and OpenDML AVI (chunks), RF
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
 from veilbox.core.errors import SourceCorrupt
+from veilbox.core.frozen import frozen
 from veilbox.media.sniff import Family
 
 # Types of top-level boxes; others at the top are taken for junk that some writers leave behind the last box.
@@ -99,7 +99,7 @@ def _walk_riff(file: BinaryIO, size: int) -> None:
             _cut_short(position, size)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Element:
     identifier: int
     start: int

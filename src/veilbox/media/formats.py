@@ -6,14 +6,13 @@ demuxers and decoders, where most faults are found, out of a hostile file's reac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from veilbox.core.errors import UsageError
+from veilbox.core.frozen import frozen
 from veilbox.core.metadata import TAGS, Directory, MetadataField
 from veilbox.core.stream import Kind
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class FilmFormat:
     """One container for films.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from veilbox.core.coefficients import BLOCK, Coefficients
 from veilbox.core.errors import OutputError
+from veilbox.core.frozen import frozen
 
 # jpeglib.h of libjpeg-turbo, for the ABI that the file name's `.so.62` stands for, on machines with 64-bit pointers.
 # The library compares both sizes itself and refuses others.
@@ -131,7 +131,7 @@ _ACCESS = ctypes.CFUNCTYPE(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class CodedPicture:
     """A JPEG file's pictures as the file says it.
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from veilbox.core.frozen import frozen
 from veilbox.core.stream import AnalysisView, StreamInfo
 
 # The longer side of the analysis picture for a width and a height.
 CodedSide = Callable[[int, int], int]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class AudioPacket:
     """One packet of the kept audio stream, as the source has it.
 

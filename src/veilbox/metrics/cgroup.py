@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Self
+
+from veilbox.core.frozen import frozen
 
 # The key under which the one v2 hierarchy is kept; v1 hierarchies go by their controller's name.
 UNIFIED = ""
@@ -15,7 +17,7 @@ _NANOSECONDS = 1e9
 _MICROSECONDS = 1e6
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Hierarchy:
     """One mounted hierarchy.
 
@@ -35,7 +37,7 @@ class Hierarchy:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Hierarchies:
     """Every hierarchy of a machine: by v1 controller, and under `UNIFIED` the v2 one."""
 
@@ -67,7 +69,7 @@ class Hierarchies:
             return cls(by_controller={})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Usage:
     """What a group and all groups below it used; None for what this kernel does not tell.
 

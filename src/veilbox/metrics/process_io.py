@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from veilbox.core.frozen import frozen
 
 _PROC = Path("/proc")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class ProcessIo:
     """Bytes since the process began, its ended threads included.
 

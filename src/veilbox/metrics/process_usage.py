@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from veilbox.core.frozen import frozen
 
 _PROC = Path("/proc")
 # proc_pid_stat(5): fields 14 and 15, counted from 1; what follows the program's name in parentheses starts at 3.
 _UTIME, _STIME, _AFTER_NAME = 14, 15, 3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class ProcessUsage:
     """Since the process began, its ended threads included.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from veilbox.core.frozen import frozen
 
 _ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Mounted:
     """One mount.
 

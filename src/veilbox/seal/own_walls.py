@@ -12,9 +12,9 @@ import os
 import resource
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from veilbox.core.errors import MachineError
+from veilbox.core.frozen import frozen
 from veilbox.seal.allowlist import syscalls
 from veilbox.seal.landlock import restrict
 from veilbox.seal.second_filter import tighten
@@ -34,7 +34,7 @@ _LIMITS: Mapping[str, int] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Laid:
     """What a process laid around itself.
 

@@ -13,10 +13,10 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from veilbox.core.frozen import frozen
 from veilbox.core.isolation import Gate
 from veilbox.seal import group_bounds
 from veilbox.seal.group_bounds import is_v2
@@ -40,7 +40,7 @@ _V2: Mapping[str, Mapping[str, object]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Bites:
     """Which bounds the kernel enforced when the trial went beyond them.
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from veilbox.core.errors import ProtocolError
 from veilbox.transport.channel import Channel
 from veilbox.transport.messages import End, Frame, LocalProtocolError, Start
 from veilbox.transport.protocol import Consumer
-from veilbox.transport.ring import Ring
+from veilbox.transport.ring import Folder, Ring
 from veilbox.transport.waiting import Waiter
 
 
@@ -36,7 +35,7 @@ class RingConsumer:
         waiter: Waits when a credit cannot be sent at once.
     """
 
-    def __init__(self, directory: Path, channel: Channel, waiter: Waiter) -> None:
+    def __init__(self, directory: Folder, channel: Channel, waiter: Waiter) -> None:
         self.channel = channel
         self._directory = directory
         self._waiter = waiter

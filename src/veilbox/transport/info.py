@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 
 from veilbox.core.errors import ProtocolError
+from veilbox.core.frozen import frozen
 from veilbox.core.metadata import MOST_PROFILE, TAGS, Metadata
 from veilbox.core.stream import AnalysisView, AudioInfo, StreamInfo
 from veilbox.transport.bounds import inside
@@ -31,7 +31,7 @@ _MAX_SAMPLE_RATE, _MAX_CHANNELS = 44_100 * 512, 64
 _MAX_NAME = 200
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Announced:
     stream: StreamInfo
     view: AnalysisView | None = None

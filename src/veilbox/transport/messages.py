@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from veilbox.core.errors import ProtocolError
+from veilbox.core.frozen import frozen
 from veilbox.core.seen import Seen
 from veilbox.transport.bounds import inside
 
@@ -35,7 +35,7 @@ class LocalProtocolError(RuntimeError):
     """This process used the transport wrongly: a bug of ours, not a peer's fault."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Start:
     """To a consumer: an item begins.
 
@@ -54,7 +54,7 @@ class Start:
     slot_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Frame:
     """To a consumer: a slot holds a frame and is the consumer's until it gives credit.
 
@@ -77,7 +77,7 @@ class Frame:
     flags: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Boxes:
     """To a consumer: what a detector found in the frame of that sequence, `Detections.pack()`.
 
@@ -90,7 +90,7 @@ class Boxes:
     seen: Seen = Seen.WHOLE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Packet:
     """To a consumer: one coded audio packet, times in the audio stream's time base."""
 
@@ -101,7 +101,7 @@ class Packet:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class End:
     """To a consumer: the item is over.
 
@@ -115,7 +115,7 @@ class End:
     aborted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Credit:
     """To a producer: a slot may be written again."""
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from veilbox.core.errors import ProtocolError
 from veilbox.transport.channel import Channel
 from veilbox.transport.messages import MAX_SLOT_BYTES, MAX_SLOTS, LocalProtocolError, Message
 from veilbox.transport.protocol import Producer
-from veilbox.transport.ring import HEADER_BYTES, Ring, stride
+from veilbox.transport.ring import HEADER_BYTES, Folder, Ring, stride
 from veilbox.transport.waiting import Waiter
 
 # One slot is written while the other is read; with fewer the two sides would take turns.
@@ -53,7 +52,7 @@ class RingProducer:
         ring_bytes: The volume's size; no ring file is larger.
     """
 
-    def __init__(self, directory: Path, channels: Sequence[Channel], waiter: Waiter, ring_bytes: int) -> None:
+    def __init__(self, directory: Folder, channels: Sequence[Channel], waiter: Waiter, ring_bytes: int) -> None:
         self._directory = directory
         self._channels = tuple(channels)
         self._waiter = waiter

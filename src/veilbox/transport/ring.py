@@ -15,12 +15,14 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import Self
 
 from veilbox.core.errors import MachineError, ProtocolError
 from veilbox.transport.messages import LocalProtocolError
+
+# The edge's volume. pathlib brings URLs and addresses along, for which no component has any use.
+Folder = str | os.PathLike[str]
 
 _MAGIC = b"veilring"
 _VERSION = 1
@@ -52,7 +54,7 @@ class Ring:
         slot_bytes: Usable bytes of a slot.
     """
 
-    def __init__(self, fd: int, path: Path, slots: int, slot_bytes: int, *, writable: bool) -> None:
+    def __init__(self, fd: int, path: str, slots: int, slot_bytes: int, *, writable: bool) -> None:
         self.slots = slots
         self.slot_bytes = slot_bytes
         self._fd = fd
@@ -63,7 +65,7 @@ class Ring:
         self._view = memoryview(self._map)
 
     @classmethod
-    def create(cls, directory: Path, generation: int, slots: int, slot_bytes: int) -> Self:
+    def create(cls, directory: Folder, generation: int, slots: int, slot_bytes: int) -> Self:
         """Make the ring file of a generation and map it for writing.
 
         All memory is reserved here: a volume that is too small is an error now and not a bus error later.
@@ -88,11 +90,11 @@ class Ring:
                 return cls(fd, path, slots, slot_bytes, writable=True)
             except BaseException:
                 os.close(fd)
-                path.unlink()
+                os.unlink(path)  # noqa: PTH108 - see `Folder`
                 raise
 
     @classmethod
-    def open(cls, directory: Path, generation: int, slots: int, slot_bytes: int) -> Self:
+    def open(cls, directory: Folder, generation: int, slots: int, slot_bytes: int) -> Self:
         """Map the ring that a producer announced, read-only.
 
         Args:
@@ -155,8 +157,8 @@ class Ring:
 
     def unlink(self) -> None:
         """Remove the file's name; mappings live on."""
-        with _machine("the ring cannot be removed"):
-            self._path.unlink(missing_ok=True)
+        with _machine("the ring cannot be removed"), suppress(FileNotFoundError):
+            os.unlink(self._path)  # noqa: PTH108 - see `Folder`
 
     def retire(self) -> None:
         """For the producer, when every slot is free: give the memory back at once, remove the file, unmap.
@@ -169,8 +171,8 @@ class Ring:
         self.close()
 
 
-def _path(directory: Path, generation: int) -> Path:
-    return directory / f"ring-{generation}"
+def _path(directory: Folder, generation: int) -> str:
+    return os.path.join(directory, f"ring-{generation}")  # noqa: PTH118 - see `Folder`
 
 
 def _check_file(fd: int, size: int) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
+from veilbox.core.frozen import frozen
 from veilbox.core.metadata import MetadataField
 
 # Different flaws that are kept apart; the rest is one more, which says so.
@@ -27,7 +27,7 @@ class Unreadable(Exception):
         self.what = what
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Allowed:
     """What a policy lets a file hold besides the pixels.
 
@@ -50,7 +50,7 @@ class Allowed:
         return bool(self.metadata - {MetadataField.COLOUR_PROFILE})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Flaw:
     """One thing that is wrong.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import BinaryIO
 
+from veilbox.core.frozen import frozen
 from veilbox.media.structure.flaws import Unreadable
 
 # The most that is read at once of a part that must be small: tables and headers.
 MOST_AT_ONCE = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Window:
     """Bytes [start, end) of a file.
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilbox.core.detections import Detections
+from veilbox.core.frozen import frozen
 from veilbox.core.seen import Seen
 from veilbox.vision.detect.nms import overlaps
 from veilbox.vision.detect.parts import Place
@@ -53,7 +54,7 @@ Glimpse = NDArray[np.float32]
 Look = Callable[[int, Sequence[Place] | None], Detections]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Answer:
     """What is known of one frame.
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from veilbox.core import policy
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ImageError
+from veilbox.core.frozen import frozen
 
 # Each look costs a run of the model.
 _MOST_SMALLER = 4
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Input:
     """How a picture enters the model.
 
@@ -39,7 +39,7 @@ class Input:
             raise _refused("input", expected="mean 0 and scale 1 with uint8", actual=f"{self.mean} and {self.scale}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Recall:
     """How much of a class the model was measured to find.
 
@@ -58,7 +58,7 @@ class Recall:
             raise _refused("recall", expected="a share of 0 to 1 and what it was measured on", actual=str(self.value))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class ModelCard:
     """One model, as its image carries it.
 

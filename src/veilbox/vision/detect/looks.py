@@ -10,10 +10,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from veilbox.core.frozen import frozen
 
 # The side of a tile and what two neighbours share, pixels. 1280 squared is as many samples as a model reads at once:
 # CenterFace then holds some 400 MiB, below a detector's limit. What is wider than the overlap is found in the whole
@@ -22,7 +23,7 @@ TILE = 1280
 OVERLAP = 256
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Look:
     """One part of the picture at one size.
 

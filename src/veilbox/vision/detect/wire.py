@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from veilbox.core.errors import ImageError
+from veilbox.core.frozen import frozen
 
 # A detector of 300 layers has some 30,000 fields; each costs a microsecond or two.
 _MAX_FIELDS = 1_000_000
@@ -32,7 +33,7 @@ class Scalar(Enum):
     DOUBLE = (_FIXED64, _BYTES)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Known:
     """A field of a message.
 

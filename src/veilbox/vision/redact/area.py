@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from veilbox.core.errors import ProtocolError
 from veilbox.core.frame import FrameLayout, Plane
+from veilbox.core.frozen import frozen
 
 # Around a rectangle, the smallest ellipse of the same proportions has its semi-axes longer by this factor.
 _CIRCUMSCRIBED = math.sqrt(2)
@@ -20,7 +20,7 @@ _ONE_FACE = 0.5
 _FAR = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Area:
     """A part of the frame to hide, in whole pixels, half-open; it may reach outside the frame."""
 
@@ -53,7 +53,7 @@ class Area:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Window:
     """Samples of one plane, half-open, inside it.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from veilbox.core.frame import FrameLayout, PixelFormat, Plane
+from veilbox.core.frozen import frozen
 from veilbox.core.policy import Redaction, Shape, Style
 from veilbox.core.regions import Regions
 from veilbox.vision.redact.area import Area, Window, ellipse_mask, joined, whole_pixels
@@ -157,7 +157,7 @@ class Redactor:
         return surface.astype(np.uint8) if target.dtype == np.uint8 else surface.astype(np.uint16)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Place:
     """Which offsets belong to a region's means: its track, the plane's index, and the largest sample value."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from veilbox.core.frozen import frozen
 from veilbox.core.policy import Tracking
 from veilbox.core.regions import Origin
 
@@ -27,7 +28,7 @@ _LIVE_FACTOR = 2.0
 _NEWEST_STEP = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Moment:
     """One frame as the tracker knows it.
 
@@ -44,7 +45,7 @@ class Moment:
     scene: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Sighting:
     """One detection of a track.
 
