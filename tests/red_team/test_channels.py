@@ -39,7 +39,10 @@ CHANNELS = {
     "times and durations": f"{_of_a_frame()} a frame",
     "error texts": f"{4 * _MAX_FIELD_CHARS:,} characters an item",
 }
-IMPOSSIBLE = {"clean ring", "boxes", "output's descriptor", "output's name", "sockets", "audit log"}
+IMPOSSIBLE = {
+    "clean ring", "boxes", "output's descriptor", "output's name", "sockets",
+    "devices and libraries that all containers have", "audit log",
+}  # fmt: skip
 UNBOUNDED = {
     "pixels outside the boxes",
     "coefficients of a JPEG picture outside the boxes",

@@ -47,8 +47,11 @@ def test_every_finding_is_there_once_behind_the_gates(canaries: Canaries) -> Non
 
 @needs_root
 def test_behind_every_wall_they_hold(canaries: Canaries) -> None:
-    """But for what walls.py has not: masks over /proc, limits, a filter of ioctl, Landlock."""
-    lacking = {"own-walls", "proc-leaks-absent", "core-dumps-off", "terminal-absent", "memory-not-executable"}
+    """But for what walls.py has not: masks over /proc, limits, filters of arguments, Landlock."""
+    lacking = {
+        "own-walls", "proc-leaks-absent", "core-dumps-off", "terminal-absent", "memory-not-executable",
+        "shared-files-mute",
+    }  # fmt: skip
     found = sealed(canaries)
     assert {name for name in DEEP if not found[name].held} <= lacking
 
@@ -68,6 +71,26 @@ MISSING: list[tuple[tuple[str, ...], set[str]]] = [
 def test_without_a_wall_they_fail(canaries: Canaries, missing: tuple[str, ...], failed: set[str]) -> None:
     found = sealed(canaries, *missing)
     assert failed <= {name for name in DEEP if not found[name].held}
+
+
+def test_through_shared_files_a_process_can_speak_until_its_own_filter_lies() -> None:
+    script = """
+import ctypes
+from veilbox.seal import deep
+from veilbox.seal.allowlist import syscalls
+from veilbox.seal.second_filter import tighten
+before = deep.shared_files_mute()
+ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
+assert tighten(syscalls("ingest"))
+for gate in (before, deep.shared_files_mute()):
+    print(gate.held, gate.found)
+"""
+    with Path(__file__).open("rb") as held:
+        done = subprocess.run([sys.executable, "-c", script], stdin=held, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "False lock allowed, ask allowed, wake allowed",
+        "True lock EPERM, ask EPERM, wake EPERM",
+    ]
 
 
 def test_a_socket_of_an_engine_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,12 @@ CASES: list[tuple[str, tuple[int, ...], int]] = [
     ("clone", (FORK,), EPERM),
     ("clone", (THREAD | 0x10000000,), EPERM),
     ("clone", (THREAD | 1 << 40,), ALLOWED),  # the kernel looks at the low half, as the runtime's rule does
+    ("fcntl", (3, 1030), ALLOWED),
+    ("fcntl", (3, 4), EPERM),  # F_SETFL, which the runtime's rule lets pass
+    ("fcntl", (3, 37), EPERM),  # F_OFD_SETLK
+    ("futex", (4096, 129), ALLOWED),
+    ("futex", (4096, 9 | 256), ALLOWED),
+    ("futex", (4096, 1), EPERM),
     ("ioctl", (0, 0x5401), ALLOWED),
     ("ioctl", (0, 0x5401 | 1 << 32), EPERM),
     ("ioctl", (0, 0x5412), EPERM),

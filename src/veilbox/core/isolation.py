@@ -73,6 +73,7 @@ DEEP: Mapping[str, Level | None] = {
     "environment-clean": Level.SEPARATED,
     "near-addresses": Level.NO_EGRESS,
     "abstract-names-absent": Level.NO_EGRESS,
+    "shared-files-mute": Level.NO_EGRESS,
     "proc-leaks-absent": Level.UNPRIVILEGED,
     "sys-leaks-absent": Level.UNPRIVILEGED,
     "kernel-settings-read-only": Level.UNPRIVILEGED,

@@ -35,6 +35,24 @@ _SECCOMP_MODE_FILTER = 2  # linux/seccomp.h
 
 _PERSONALITY_QUERY = 0xFFFFFFFF
 
+# linux/fcntl.h: another number for a descriptor, and its flags. Locks stay refused: they lie on the file itself, which
+# two containers share where it is a device or a layer of both, and whoever asks for a lock is told where each begins
+# and ends, so that one writes what the other reads. So do signals, leases and notifications.
+_F_DUPFD = 0
+_F_GETFD = 1
+_F_SETFD = 2
+_F_GETFL = 3
+_F_SETFL = 4
+_F_DUPFD_CLOEXEC = 1030
+
+# linux/futex.h. Whoever wakes is told how many waited, and places of a file that two containers map are one place to
+# the kernel: they would signal each other through a library of a layer that both have. So waking is for one's own
+# memory, which is all that locks of a program need; the C library waits for a thread's end without saying so.
+_FUTEX_PRIVATE = 0x80
+_FUTEX_WAIT = 0
+_FUTEX_WAIT_BITSET = 9
+_FUTEX_COMMAND = 0xFFFFFFFF & ~(_FUTEX_PRIVATE | 0x100)  # 0x100: FUTEX_CLOCK_REALTIME
+
 # asm-generic/mman-common.h. Memory is written or executed, never both, and nothing that was written becomes executable:
 # the loader maps libraries executable from files that cannot be written. No library of ours makes code while it runs;
 # the sealed tests, which decode and encode every format, would show it.
@@ -57,6 +75,10 @@ class Argument:
     mask: int | None = None
 
 
+def _second(*values: int) -> tuple[tuple[Argument, ...], ...]:
+    return tuple((Argument(1, value),) for value in values)
+
+
 def _first(*values: int) -> tuple[tuple[Argument, ...], ...]:
     return tuple((Argument(0, value),) for value in values)
 
@@ -66,7 +88,12 @@ FILTERED: Mapping[str, tuple[tuple[Argument, ...], ...]] = {
     "socket": _first(_AF_UNIX),
     "socketpair": _first(_AF_UNIX),
     "clone": ((Argument(0, _CLONE_THREAD, _CLONE_NAMESPACES | _CLONE_THREAD),),),
-    "ioctl": tuple((Argument(1, request),) for request in (_TCGETS, _FIONREAD, _FIONBIO, _FIONCLEX, _FIOCLEX)),
+    "fcntl": _second(_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC),
+    "futex": (
+        (Argument(1, _FUTEX_PRIVATE, _FUTEX_PRIVATE),),
+        *((Argument(1, waiting, _FUTEX_COMMAND),) for waiting in (_FUTEX_WAIT, _FUTEX_WAIT_BITSET)),
+    ),
+    "ioctl": _second(_TCGETS, _FIONREAD, _FIONBIO, _FIONCLEX, _FIOCLEX),
     "prctl": (
         *_first(_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_GET_NAME, _PR_GET_NO_NEW_PRIVS),
         (Argument(0, _PR_SET_DUMPABLE), Argument(1, 0)),
@@ -93,6 +120,8 @@ START_ONLY = frozenset(
 # and of these it lets pass less.
 FILTERED_AFTER_START: Mapping[str, tuple[tuple[Argument, ...], ...]] = {
     **FILTERED,
+    # Flags such as O_DIRECT would hold for everybody who has the same open file, the supervisor too.
+    "fcntl": _second(_F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_DUPFD_CLOEXEC),
     "prctl": _first(_PR_SET_NAME, _PR_GET_NAME, _PR_GET_NO_NEW_PRIVS),
 }
 

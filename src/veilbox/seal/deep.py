@@ -21,7 +21,7 @@ from veilbox.seal.kernel import kernel_identity
 from veilbox.seal.mounts import mounts
 from veilbox.seal.outcome import ALLOWED, REFUSALS, opening, outcome
 from veilbox.seal.own_walls import laid
-from veilbox.seal.syscalls import call, known_machine
+from veilbox.seal.syscalls import call, known_machine, raw_call
 
 # Engines' and the service manager's sockets: whoever may talk to one starts programs on the host.
 _SOCKETS = (
@@ -111,6 +111,11 @@ _PERF_ATTR_BYTES, _PERF_SOFTWARE = 128, 1
 _UFFD_USER_MODE_ONLY = 1
 _IO_URING_PARAMS_BYTES = 120
 _MFD_CLOEXEC = 1
+# struct flock; F_OFD_GETLK, F_OFD_SETLK of asm-generic/fcntl.h: locks of the open file, as in fcntl(2).
+_LOCK, _OFD_GETLK, _OFD_SETLK = "hhqqi4x", 36, 37
+# Beside the probe's table, whose calls the tests refuse as a whole: no program runs without this one.
+_FUTEX: Mapping[str, int] = {"x86_64": 202, "aarch64": 98}
+_FUTEX_WAKE = 1
 
 
 def attempts() -> Mapping[str, Callable[[], Gate]]:
@@ -121,6 +126,7 @@ def attempts() -> Mapping[str, Callable[[], Gate]]:
         "environment-clean": environment_clean,
         "near-addresses": near_addresses,
         "abstract-names-absent": abstract_names_absent,
+        "shared-files-mute": shared_files_mute,
         "proc-leaks-absent": proc_leaks_absent,
         "sys-leaks-absent": sys_leaks_absent,
         "kernel-settings-read-only": kernel_settings_read_only,
@@ -198,6 +204,27 @@ def abstract_names_absent() -> Gate:
         found=f"{len(names)}",
         held=not names,
     )
+
+
+def shared_files_mute() -> Gate:
+    """Nothing can be told through a file that others have open too: by a lock on it, or by waking who waits there."""
+    unlock = struct.pack(_LOCK, fcntl.F_UNLCK, os.SEEK_SET, 0, 1, 0)
+    answers = {
+        "lock": outcome(lambda: fcntl.fcntl(0, _OFD_SETLK, unlock)),
+        "ask": outcome(lambda: fcntl.fcntl(0, _OFD_GETLK, struct.pack(_LOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))),
+        "wake": _waking(),
+    }
+    tried = "lock a byte of an open file, ask who has locked it, wake who waits beyond this process"
+    return _refused("shared-files-mute", tried, answers)
+
+
+def _waking() -> str:
+    """The outcome of waking, in whatever process, who waits at a word where nobody does."""
+    machine = os.uname().machine
+    if machine not in _FUTEX:
+        return "unknown"
+    word = ctypes.c_uint32(0)
+    return raw_call(_FUTEX[machine], ctypes.addressof(word), _FUTEX_WAKE, 1)
 
 
 def _shows(path: str) -> bool:

@@ -30,7 +30,10 @@ def _holds(test: dict[str, Any], arguments: tuple[int, ...]) -> bool:
     return bool(actual == test["value"])
 
 
-ASKED = ("read", "clone", "clone3", "socket", "socketpair", "ioctl", "prctl", "personality", "mmap", "mprotect")
+ASKED = (
+    "read", "clone", "clone3", "socket", "socketpair", "fcntl", "futex", "ioctl", "prctl", "personality", "mmap",
+    "mprotect",
+)  # fmt: skip
 PROFILE = seccomp([*ASKED, "pkey_mprotect", "shmat", "remap_file_pages"], "x86_64")
 READ, WRITE, EXEC = 1, 2, 4
 
@@ -49,6 +52,12 @@ CONVERSATIONS: list[tuple[str, tuple[int, ...], int]] = [
     ("clone3", (), 38),
     ("openat2", (), 38),
     ("faccessat2", (), 38),
+    *[("fcntl", (3, command), 0) for command in (0, 1, 2, 3, 4, 1030)],
+    # F_GETLK, F_SETLK, F_SETOWN, F_OFD_GETLK, F_OFD_SETLK, F_SETLEASE, F_NOTIFY, F_SETPIPE_SZ, F_ADD_SEALS
+    *[("fcntl", (3, command), 1) for command in (5, 6, 8, 36, 37, 1024, 1026, 1031, 1033, 6 | 1 << 32)],
+    # wait, wait with a time of the clock's, and whatever is private; to wake or to move who waits is not
+    *[("futex", (4096, operation), 0) for operation in (0, 9, 9 | 256, 128, 129, 131, 137, 393)],
+    *[("futex", (4096, operation), 1) for operation in (1, 3, 4, 5, 6, 7, 10, 11, 12, 257, 512)],
     ("ioctl", (0, 0x5401), 0),
     ("ioctl", (0, 0x5412), 1),  # TIOCSTI
     ("prctl", (15,), 0),

@@ -17,13 +17,14 @@ from hostile.files import ATTEMPTS as FILES
 from hostile.held_item import ATTEMPTS as HELD
 from hostile.kernel_calls import ATTEMPTS as CALLS
 from hostile.networks import ATTEMPTS as NETWORKS
+from hostile.shared_files import ATTEMPTS as SHARED
 
 from veilbox.core.control import Configure, FromComponent, Hello, Probed, ToComponent
 from veilbox.core.isolation import Gate
 from veilbox.transport.control import ComponentControl
 
 _PATIENCE_S = 20.0
-EVERY = (*CALLS, *NETWORKS, *FILES)
+EVERY = (*CALLS, *NETWORKS, *FILES, *SHARED)
 
 
 def main(argv: Sequence[str], *, first_ns: int) -> int:

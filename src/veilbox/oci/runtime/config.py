@@ -24,7 +24,7 @@ _NAMESPACES = ("pid", "mount", "network", "ipc", "uts", "cgroup", "user")
 
 # Kernel interfaces that tell about the host or its other containers. Source: the list that Docker and Podman share.
 _MASKED = (
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/locks",
     "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware",
     "/sys/devices/virtual/powercap",
 )  # fmt: skip
