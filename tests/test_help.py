@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -108,3 +110,10 @@ def test_wrong_words_exit_2_and_say_how_it_goes(words: list[str], capsys: pytest
         main(words)
     assert ended.value.code == errors.UsageError.exit_code
     assert capsys.readouterr().err.startswith("usage: veilbox")
+
+
+def test_help_waits_for_no_library() -> None:
+    """Tables and progress bars, JSON's strict reader and keys are for commands that use them."""
+    program = "import sys, veilbox.cli.main; print(*{name.partition('.')[0] for name in sys.modules})"
+    run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert not {"rich", "msgspec", "cryptography", "nacl", "numpy", "email"} & set(run.stdout.split())

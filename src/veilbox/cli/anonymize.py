@@ -17,7 +17,6 @@ from veilbox.cli.policy_options import (
     policy_from,
 )
 from veilbox.cli.progress_bar import progress_for
-from veilbox.cli.summary import print_summary
 from veilbox.core.errors import OutputError, PartialFailure
 from veilbox.core.job import Job
 
@@ -92,6 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(document) + "\n")
     else:
+        from veilbox.cli.summary import print_summary  # noqa: PLC0415
+
         print_summary(report)
     _tell_unkept(report)
     if len(items) == 1:

@@ -6,11 +6,13 @@ import argparse
 import dataclasses
 import json
 import sys
-
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from veilbox.core.errors import MachineError
+
+if TYPE_CHECKING:
+    from veilbox.oci.runtime.facts import Fact
 
 _EPILOG = """\
 example:
@@ -43,14 +45,21 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps([dataclasses.asdict(fact) for fact in facts]) + "\n")
     else:
-        table = Table(title="veilbox doctor")
-        for heading in ("", "what", "state", "for more"):
-            table.add_column(heading)
-        for fact in facts:
-            mark = "ok" if fact.ok else ("MISSING" if fact.required else "-")
-            table.add_row(mark, fact.name, fact.state, fact.advice)
-        Console(file=sys.stdout, highlight=False, markup=False).print(table)
+        _print(facts)
     missing = [fact.name for fact in facts if fact.required and not fact.ok]
     if missing:
         raise MachineError("jobs cannot run here", actual=f"missing: {', '.join(missing)}", advice="See the table")
     return 0
+
+
+def _print(facts: Sequence[Fact]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - as long as all else that a command imports
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title="veilbox doctor")
+    for heading in ("", "what", "state", "for more"):
+        table.add_column(heading)
+    for fact in facts:
+        mark = "ok" if fact.ok else ("MISSING" if fact.required else "-")
+        table.add_row(mark, fact.name, fact.state, fact.advice)
+    Console(file=sys.stdout, highlight=False, markup=False).print(table)

@@ -6,9 +6,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console
-from rich.table import Table
-
 from veilbox.core.errors import printable
 
 
@@ -28,6 +25,9 @@ def print_rows(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str],
     if as_json:
         sys.stdout.write(json.dumps(rows) + "\n")
         return
+    from rich.console import Console  # noqa: PLC0415 - as long as all else that a command imports
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table()
     for heading, key in columns.items():
         numeric = any(isinstance(row[key], int) for row in rows)

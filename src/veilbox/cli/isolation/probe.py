@@ -9,12 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
 from veilbox.core.policy import Runtime
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from veilbox.orchestrate.isolation_probe import Probe, ProbeFinding
 
 _EPILOG = """\
@@ -66,6 +65,9 @@ def _document(found: Probe) -> dict[str, object]:
 
 
 def _print(found: Probe) -> None:
+    from rich.console import Console  # noqa: PLC0415 - as long as all else that a command imports
+    from rich.table import Table  # noqa: PLC0415
+
     console = Console(file=sys.stdout, highlight=False, markup=False)
     levels = Table(title=f"{found.runtime}, kernel {found.kernel}")
     for heading in ("component", "level", "first that failed"):
@@ -80,6 +82,8 @@ def _print(found: Probe) -> None:
 
 
 def _failures(failed: Sequence[ProbeFinding]) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table(title="walls that did not stand")
     for heading in ("finding", "severity", "at most", "component", "happened"):
         table.add_column(heading)
