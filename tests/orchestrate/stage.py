@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from veilbox.core.isolation import FROM_INSIDE, GATES, Gate
 from veilbox.core.plan import Plan
 from veilbox.core.policy import Policy
 from veilbox.orchestrate import pod as pod_module
+from veilbox.orchestrate.audit_log import LogFolder
 from veilbox.orchestrate.launcher import Cost, Launched, Root
 from veilbox.orchestrate.plan import Program, anonymize_plan
 from veilbox.orchestrate.pod import Pod
@@ -33,6 +35,18 @@ GATES_HELD = tuple(gate for gate in _UP_TO_3 if gate.name in FROM_INSIDE)
 SEEN_FROM_HOST = tuple(gate for gate in _UP_TO_3 if gate.name not in FROM_INSIDE)
 # How far the clock goes at each look at it.
 TICK_S = 0.01
+
+
+def log_folder(root: Path) -> LogFolder:
+    """A log in which nothing stands yet."""
+    segment(root).parent.mkdir(parents=True)
+    segment(root).touch()
+    return LogFolder(root=root, names=bytes(32))
+
+
+def segment(root: Path) -> Path:
+    """The file of such a log that takes entries."""
+    return root / "entries" / f"{0:020d}.jsonl"
 
 
 @dataclass

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stage import Stage, pod_on
+from stage import Stage, log_folder, pod_on
 
 from veilbox.core.control import Append, Appended, Heartbeat
 from veilbox.core.errors import ComponentDied, Interrupted, SourceCorrupt
 from veilbox.core.policy import Policy, Retention, Verdict
 from veilbox.orchestrate import audit_trail
-from veilbox.orchestrate.audit_log import LogFolder
 from veilbox.orchestrate.audit_trail import AuditTrail
 from veilbox.orchestrate.report import Checked, Output
 from veilbox.orchestrate.source_digest import SourceDigest
@@ -49,7 +48,7 @@ def trail(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     with pod_on(stage) as pod:
         stage.enter()
         pod.await_ready()
-        yield AuditTrail(pod, LogFolder(root=tmp_path, names=bytes(32)), "1234abcd", Policy())
+        yield AuditTrail(pod, log_folder(tmp_path), "1234abcd", Policy())
 
 
 # What ended the job -> what its last entry says.
@@ -102,7 +101,7 @@ def test_a_release_says_that_its_source_is_about_to_go(
         stage.enter()
         pod.await_ready()
         policy = Policy(retention=retention)
-        AuditTrail(pod, LogFolder(root=tmp_path, names=bytes(32)), "1234abcd", policy).vouch(
+        AuditTrail(pod, log_folder(tmp_path), "1234abcd", policy).vouch(
             0, OUTPUT, SourceDigest(file.fileno(), "source")
         )
         ((message, _),) = stage["audit"].hear()

@@ -10,13 +10,13 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import PROGRAMS, Clock, Stage, clock, pod_on
+from stage import PROGRAMS, Clock, Stage, clock, log_folder, pod_on, segment
 
 from veilbox.audit.entry import Deleted, Notice
 from veilbox.core.control import (
@@ -38,6 +38,7 @@ from veilbox.core.errors import (
     ComponentHung,
     Failure,
     Interrupted,
+    LogError,
     OutputError,
     ProtocolError,
     SourceCorrupt,
@@ -49,8 +50,8 @@ from veilbox.core.job import Item, Job
 from veilbox.core.policy import Policy, Retention, Verdict, Verification
 from veilbox.core.stream import Kind
 from veilbox.orchestrate import release, staging
-from veilbox.orchestrate.audit_log import LogFolder
 from veilbox.orchestrate.audit_trail import AuditTrail
+from veilbox.orchestrate.log_witness import leaf_digest
 from veilbox.orchestrate.plan import anonymize_plan
 from veilbox.orchestrate.progress import Silent
 from veilbox.orchestrate.quarantine import Quarantine
@@ -99,6 +100,7 @@ class Play:
         self.retention = Retention.KEEP
         # What the source's folder must hold whenever the log is told of a release.
         self.source = folder.parent / "source.mp4"
+        self.log_root = folder.parent / "log"
 
     def write(self) -> None:
         """Export takes every output it was handed, writes and closes it."""
@@ -142,7 +144,21 @@ class Play:
             assert [path.name for path in self.folder.iterdir() if not path.name.startswith(".")] == []
             assert self.source.read_bytes() == b"raw"
             self.entries.extend(message.entries)
-            self.stage["audit"].say(Appended(index=7, digest="sha256:00"))
+            with segment(self.log_root).open("a", encoding="utf-8") as file:
+                file.writelines(f"{entry}\n" for entry in message.entries)
+            self.stage["audit"].say(_appended(message.entries))
+
+    def forget(self, *instead: str) -> Iterator[None]:
+        """Audit acknowledges an entry, or another one, and writes nothing."""
+        self.write()
+        self.witness()
+        yield from self.look()
+        while not (heard := self.stage["audit"].hear()):
+            yield
+        ((message, _),) = heard
+        assert isinstance(message, Append)
+        self.stage["audit"].say(_appended(instead or message.entries))
+        yield
 
     def honest(self) -> Iterator[None]:
         """A job as it should be."""
@@ -242,7 +258,7 @@ def run(
     with pod_on(play.stage, policy) as pod:
         play.stage.enter()
         pod.await_ready()
-        trail = AuditTrail(pod, LogFolder(root=play.folder, names=bytes(32)), "0", policy)
+        trail = AuditTrail(pod, log_folder(play.log_root), "0", policy)
         play.trails.append(trail)
         retention = SourceRetention(play.retention, play.folder.parent / "store", "0", trail)
         quarantine = Quarantine(play.folder.parent / "store", "0")
@@ -285,6 +301,7 @@ def test_a_source_goes_after_its_release_and_the_log_is_told(play: Play, retenti
     assert unsaid == {"keep": [], "delete": [Deleted], "encrypt": [Deleted, Notice]}[retention]
 
 
+NOT_WHOLE = "verify: an output that was not looked at as a whole"
 # Play -> the error that ends the job, and what its message says.
 HOSTILE: list[tuple[str, Callable[[Play], Iterator[None]], type[VeilboxError], str]] = [
     ("frames are missing", Play.disagree, ProtocolError, "disagree about the number of frames"),
@@ -307,6 +324,11 @@ HOSTILE: list[tuple[str, Callable[[Play], Iterator[None]], type[VeilboxError], s
     ("looked at by export", lambda play: play.witness_and_say("export", _seen()), ProtocolError, "export: unexpec"),
     ("looked at too early", lambda play: play.say("verify", _seen()), ProtocolError, "verify: an output that it was"),
     ("looked at twice", lambda play: play.witness_and_say("verify", _seen(), _seen()), ProtocolError, "verify: an ou"),
+    ("a frame not decoded", lambda play: play.witness_and_say("verify", _half(frames=1)), ProtocolError, NOT_WHOLE),
+    ("a region not seen", lambda play: play.witness_and_say("verify", _half(regions=-1)), ProtocolError, NOT_WHOLE),
+    ("no second look", lambda play: play.witness_and_say("verify", _half(searched=0)), ProtocolError, NOT_WHOLE),
+    ("an entry not written", lambda play: play.forget(), LogError, "audit: audit acknowledges what it has not"),
+    ("another entry", lambda play: play.forget("other"), LogError, "audit: audit acknowledges another entry"),
     ("verify dies", lambda play: play.die("verify"), ComponentDied, "verify: ended"),
     ("no histogram", lambda play: play.say("export", *play.reported()), ProtocolError, "histogram"),
     (
@@ -339,7 +361,15 @@ def _failed(kind: str = "OutputError") -> ItemFailed:
 
 
 def _seen(*findings: Finding, item: int = 0) -> Verified:
-    return Verified(item=item, frames=2, regions=4, searched=1, side=960, findings=findings)
+    return Verified(item=item, frames=2, regions=0, searched=1, side=960, findings=findings)
+
+
+def _half(*, frames: int = 2, regions: int = 0, searched: int = 1) -> Verified:
+    return replace(_seen(), frames=frames, regions=regions, searched=searched)
+
+
+def _appended(entries: Sequence[str]) -> Appended:
+    return Appended(index=7, digest=leaf_digest(entries[-1]))
 
 
 def _track(label: str) -> TrackExposure:

@@ -50,10 +50,14 @@ class LogFolder:
         """A path's keyed digest."""
         return keyed_name(self.names, path)
 
+    def segment(self) -> Path:
+        """The file that entries are appended to while this folder is locked."""
+        return segments(self.root)[-1]
+
     @contextmanager
     def descriptors(self) -> Iterator[tuple[int, list[int]]]:
         """The index of the current segment's first entry; entries, tree, checkpoints and key, open for this moment."""
-        segment = segments(self.root)[-1]
+        segment = self.segment()
         files = (segment, self.root / "tree", self.root / "checkpoints", self.root / "key")
         with ExitStack() as stack:
             fds = [_opened(path) for path in files]

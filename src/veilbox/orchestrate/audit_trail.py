@@ -12,6 +12,7 @@ import os
 import re
 import select
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -46,6 +47,7 @@ from veilbox.core.plan import Plan
 from veilbox.core.policy import Policy, Retention
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import LogFolder
+from veilbox.orchestrate.log_witness import LogWitness
 from veilbox.orchestrate.plan import AUDIT
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.report import AuditReference, Checked, Output, SourceFailure
@@ -75,7 +77,8 @@ class AuditTrail:
         self._job_id = job_id
         self._policy = policy
         self._key = ""
-        self._outstanding = 0
+        self._outstanding: deque[tuple[str, ...]] = deque()
+        self._witness = LogWitness(folder.segment())
         self._unsaid: list[AnyEntry] = []
 
     def begin(
@@ -110,8 +113,20 @@ class AuditTrail:
         self._key = opened.key
         kept = {name: str(self._folder.keep_sbom(sbom)) for name, sbom in sboms.items()}
         entries = self._first_entries(job, plan, admissions, runtime, kernel, kept)
-        if not isinstance(self._pod.ask(AUDIT, Append(entries=_texts(entries))), Appended):
+        self._append(entries)
+
+    def _append(self, entries: Sequence[AnyEntry]) -> None:
+        """Have entries written, wait for it, and see that they are.
+
+        Raises:
+            ProtocolError: The component does not append.
+            LogError: It says so and has not.
+        """
+        texts = _texts(entries)
+        answer = self._pod.ask(AUDIT, Append(entries=texts))
+        if not isinstance(answer, Appended):
             raise ProtocolError("does not append", where=AUDIT)
+        self._witness.see(texts, answer.digest)
 
     def _first_entries(
         self,
@@ -217,10 +232,10 @@ class AuditTrail:
 
         Raises:
             ProtocolError: The component does not append.
+            LogError: It says so and has not.
         """
         for batch in _batches(self._said()):
-            if not isinstance(self._pod.ask(AUDIT, Append(entries=_texts(batch))), Appended):
-                raise ProtocolError("does not append", where=AUDIT)
+            self._append(batch)
 
     def vouch(self, item: int, output: Output, source: SourceDigest) -> None:
         """Send the entries of an input and its output; `answered` takes note that they are durable.
@@ -256,15 +271,20 @@ class AuditTrail:
         ]
         if self._policy.retention is not Retention.KEEP:
             entries.append(DeletionDue(**now, what="source", digest=digest, item=item))
-        self._outstanding += 1
-        self._pod.send(AUDIT, Append(entries=_texts(entries)))
+        texts = _texts(entries)
+        self._outstanding.append(texts)
+        self._pod.send(AUDIT, Append(entries=texts))
 
     def _named(self, path: str) -> str | None:
         return printable(path) if self._policy.log_names else None
 
-    def answered(self) -> None:
-        """Take note of an `Appended` that answers `vouch`."""
-        self._outstanding -= 1
+    def answered(self, message: Appended) -> None:
+        """Take note of an `Appended` that answers the first `vouch` without an answer.
+
+        Raises:
+            LogError: The log does not hold what it vouches for.
+        """
+        self._witness.see(self._outstanding.popleft(), message.digest)
 
     def end(
         self, outputs: Sequence[Output], failures: Sequence[tuple[int, SourceFailure]], report: bytes | None
@@ -278,6 +298,9 @@ class AuditTrail:
 
         Returns:
             None if the component was lost: what was released is in the log, but neither its end nor a proof.
+
+        Raises:
+            LogError: The log has lost what it had acknowledged.
         """
         now = {"job": self._job_id, "time": moment()}
         entries = self._said()
@@ -292,10 +315,14 @@ class AuditTrail:
             )
         )
         for batch in _batches(entries):
-            if not isinstance(self._pod.ask(AUDIT, Append(entries=_texts(batch)), settled=True), Appended):
+            texts = _texts(batch)
+            answer = self._pod.ask(AUDIT, Append(entries=texts), settled=True)
+            if not isinstance(answer, Appended):
                 return None
+            self._witness.see(texts, answer.digest)
         with self._folder.attestation(self._job_id) as fd:
             sealed = self._pod.ask(AUDIT, Seal(), [fd], settled=True)
+        self._witness.see_again()
         return self._reference(sealed) if isinstance(sealed, Sealed) else None
 
     def _reference(self, sealed: Sealed) -> AuditReference:
@@ -332,7 +359,7 @@ class AuditTrail:
             batches = [_texts(batch) for batch in _batches([*self._said(), end])]
             for batch in batches:
                 control.send(Append(entries=batch))
-            self._await_answers(self._outstanding + len(batches))
+            self._await_answers(len(self._outstanding) + len(batches))
 
     def _await_answers(self, count: int) -> None:
         control = self._pod.members[AUDIT].launched.control

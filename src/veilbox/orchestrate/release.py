@@ -12,9 +12,11 @@ from pathlib import Path
 
 from veilbox.core.control import Appended, ItemDone, ItemFailed, ItemStarted, OpenItem, OpenOutput, Verified
 from veilbox.core.errors import Failure, InputError, OutputError, ProtocolError, UsageError, VeilboxError
+from veilbox.core.findings import FindingKind
 from veilbox.core.job import Item, Job
 from veilbox.core.plan import Plan
 from veilbox.core.policy import Verdict
+from veilbox.core.stream import Kind
 from veilbox.metrics.histogram import Histogram
 from veilbox.orchestrate.audit_trail import AuditTrail
 from veilbox.orchestrate.plan import AUDIT, VERIFY, detectors_of, second_detectors_of
@@ -110,6 +112,7 @@ class AnonymizeRun:
         self._progress = progress
         detectors, second = detectors_of(plan), second_detectors_of(plan)
         self._stride = pod.common_stride(detectors)
+        self._second = bool(second)
         self._second_stride = pod.common_stride(second)
         self._classes = frozenset(
             kind for name in detectors if (ready := pod.members[name].ready) for kind in ready.classes
@@ -266,12 +269,32 @@ class AnonymizeRun:
             return  # it failed elsewhere meanwhile
         if opened.output is None or opened.vouched:
             raise ProtocolError("an output that it was not asked about", where="verify", actual=str(message.item))
+        self._check_looked_at(message, opened.output)
         checked = judged(message, self._job.policy.verification)
         self._trail.found(message.item, checked)
         if checked.verdict is Verdict.RELEASE:
             self._vouch(message.item, opened, replace(opened.output, verification=checked))
         else:
             self._withhold(message.item, opened, checked)
+
+    def _check_looked_at(self, message: Verified, output: Output) -> None:
+        """Who finds no fault with an output's content has looked at all of it.
+
+        Raises:
+            ProtocolError: It has not.
+        """
+        if any(finding.kind is FindingKind.CONTENT for finding in message.findings):
+            return  # it may have ended early
+        due = output.frames if output.kind is Kind.IMAGE else -(-output.frames // self._job.policy.verification.stride)
+        expected = output.frames, sum(output.covered.values()), due if self._second else 0
+        looked_at = message.frames, message.regions, message.searched
+        if looked_at != expected:
+            raise ProtocolError(
+                "an output that was not looked at as a whole",
+                where="verify",
+                expected="{} frames, {} regions, {} searched again".format(*expected),
+                actual="{}, {} and {}".format(*looked_at),
+            )
 
     def _withhold(self, number: int, opened: _Open, checked: Checked) -> None:
         """Keep the output in quarantine or throw it away; also a job of one file then ends with a report."""
@@ -302,11 +325,11 @@ class AnonymizeRun:
     def _appended(self, message: Appended) -> None:
         if not self._vouched:
             raise ProtocolError("an entry that was not asked for", where="audit")
+        self._trail.answered(message)
         number = self._vouched.pop(0)
         opened = self._open.pop(number)
         if opened.output is None:
             raise ProtocolError("an entry for an output that is not complete", where="audit")
-        self._trail.answered()
         try:
             opened.staged.release()
         except _ITEM_FAULTS as error:
