@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from veilbox.components.residuals import Gathered
 from veilbox.components.second_look import SecondLook
 from veilbox.components.session import Session
+from veilbox.components.told_regions import ToldRegions
 from veilbox.core.control import OpenOutput, Verified
 from veilbox.core.detections import Detections
 from veilbox.core.errors import InputError
@@ -42,7 +43,7 @@ class Look:
         policy: The job's.
         second: Who searches frames again.
         message: What the supervisor says of the output.
-        regions: What was to be hidden, one packed entry for each frame.
+        regions: What was to be hidden.
         receive: Takes in one message about regions of later items, if one has arrived.
     """
 
@@ -52,7 +53,7 @@ class Look:
         policy: Policy,
         second: SecondLook,
         message: OpenOutput,
-        regions: list[bytes],
+        regions: ToldRegions,
         *,
         receive: Callable[[], bool],
     ) -> None:

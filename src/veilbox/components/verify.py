@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from veilbox.components.edges import Edges
 from veilbox.components.session import Session
+from veilbox.components.told_regions import ToldRegions
 from veilbox.core.control import Configure, OpenOutput, Ready
 from veilbox.core.errors import ComponentDied, IsolationError, ProtocolError
 from veilbox.seal.probe import reopens_for_writing
@@ -38,9 +39,9 @@ def run(session: Session) -> None:
 
 @dataclass(slots=True)
 class _Hidden:
-    """The regions of an item, one packed entry for each frame."""
+    """What is known of an item."""
 
-    frames: list[bytes] = field(default_factory=list)
+    frames: ToldRegions = field(default_factory=ToldRegions)
     complete: bool = False
 
 
@@ -126,7 +127,7 @@ class _Verify:
             self._drop(number)
 
     def _drop(self, item: int) -> None:
-        self._bytes -= sum(map(len, self._hidden.pop(item).frames))
+        self._bytes -= self._hidden.pop(item).frames.nbytes
 
     def _look(self, message: OpenOutput, fd: int) -> None:
         self._session.item, self._session.frames = message.item, 0
