@@ -87,6 +87,11 @@ def film(name, codec, options):
         out.mux(stream.encode())
 """
 
+_PICTURE = """
+from PIL import Image
+Image.new("RGB", (64, 48)).save(os.path.join(work, "a.jpg"))
+"""
+
 _PICTURES = """
 from PIL import Image
 import io
@@ -139,6 +144,28 @@ for _ in range(20):
 del session
 """
 
+_CLAIM = """
+import threading
+from pathlib import Path
+from veilbox.c2pa.library import validation_state, write_manifest
+from veilbox.c2pa.manifest import definition
+from veilbox.c2pa.signing import put_signature, to_be_signed
+from veilbox.core.claim import Claim
+from veilbox.vault.signing_credential import SigningCredential
+credential = SigningCredential.of(Path(work))
+claim = Claim(veilbox="0", hidden=("face",), style="solid", policy="", job="", log="", entry=0, leaf="")
+def sign(suffix, kind):
+    output = os.open(work, os.O_RDWR | os.O_TMPFILE, 0o600)
+    with open(os.path.join(made, f"a.{suffix}"), "rb") as source:
+        store = write_manifest(source.fileno(), output, media_type=kind, definition=definition(claim, kind),
+            algorithm="es256", chain=credential.chain, signature_bytes=credential.signature_bytes)
+    put_signature(output, store, credential.sign(to_be_signed(store)))
+    print(validation_state(output, kind))
+for suffix, kind in (("jpg", "image/jpeg"), ("mp4", "video/mp4")):
+    thread = threading.Thread(target=sign, args=(suffix, kind))
+    thread.start(), thread.join()
+"""
+
 _AUDIT = """
 import hashlib, json
 log = os.open(os.path.join(work, "log"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND, 0o600)
@@ -155,6 +182,7 @@ _WORK = {
     "export": _BASE + _NUMPY + _PICTURES + _ENCODE + _FILMS,
     "verify": _BASE + _RING + _NUMPY + "import av\n" + _DECODE + _PICTURES,
     "second": _BASE + _NUMPY + _DETECT,
+    "claim": _BASE + _CLAIM,
     "audit": _BASE + _AUDIT,
 }
 
@@ -188,7 +216,9 @@ def main(components: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="veilbox-record-") as name:
         folder = Path(name)
         prepare = folder / "prepare.py"
-        prepare.write_text(f"import os\nwork = made = {name!r}\n" + _ENCODE + _FILMS + _MODEL, encoding="utf-8")
+        prepare.write_text(
+            f"import os\nwork = made = {name!r}\n" + _ENCODE + _FILMS + _PICTURE + _MODEL, encoding="utf-8"
+        )
         _run(prepare)
         for component in components or list(_WORK):
             seen = _recorded(folder, component, _WORK[component])

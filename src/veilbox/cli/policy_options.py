@@ -149,6 +149,13 @@ def add_redaction_options(parser: argparse.ArgumentParser) -> None:
         f"{', '.join(MetadataField)}; no thumbnail stays under any of them",
     )
     group.add_argument(
+        "--c2pa",
+        action="store_const",
+        const=True,
+        help="put a signed C2PA manifest into outputs: that they were redacted, how, and under which entry of the "
+        "audit log (JPEG, PNG, WebP, MP4, MOV; default: none)",
+    )
+    group.add_argument(
         "--log-names", action="store_const", const=True, help="let the audit log hold paths, not only keyed digests"
     )
     encoding = parser.add_argument_group("encoding, in FFmpeg's words")
@@ -294,6 +301,7 @@ _SPELLED: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
     ("", "keep", "keep", _kept),
     ("", "zones", "zone", _zones),
     ("", "metadata", "metadata", _metadata),
+    ("", "c2pa", "c2pa", bool),
     ("", "log_names", "log_names", bool),
     ("", "retention", "source", Retention),
     ("", "minimum_isolation", "isolation", _level),

@@ -21,7 +21,7 @@ from veilbox.metrics.clock import distance_ns
 from veilbox.transport.control import ComponentControl
 
 # Component by the first word of its name: `detect-centerface` runs `detect`.
-_COMPONENTS = ("ingest", "detect", "anonymize", "export", "verify", "second", "audit")
+_COMPONENTS = ("ingest", "detect", "anonymize", "export", "claim", "verify", "second", "audit")
 
 
 class Component(Protocol):

@@ -98,7 +98,8 @@ class Look:
 
     def _structure(self, file: BinaryIO) -> None:
         policy = self._policy
-        allowed = Allowed(audio=Keep.AUDIO in policy.keep, metadata=frozenset(policy.metadata_fields))
+        fields = frozenset(policy.metadata_fields)
+        allowed = Allowed(audio=Keep.AUDIO in policy.keep, metadata=fields, c2pa=policy.c2pa)
         for flaw in examine(file, self._message.suffix, allowed):
             self._found(FindingKind.STRUCTURE, flaw.what, flaw.path, flaw.count)
 

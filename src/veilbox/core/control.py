@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import field
 
+from veilbox.core.claim import Claim
 from veilbox.core.errors import Failure
 from veilbox.core.exposure import Exposure
 from veilbox.core.findings import Finding
@@ -122,6 +123,35 @@ class OpenOutput:
     metadata: str
     analysis_stride: int = 1
     zones: tuple[int, ...] = ()
+
+
+@frozen
+class OpenClaim:
+    """To claim. Descriptors: an output that export has closed, read-only; an empty file for it with its manifest.
+
+    Attributes:
+        item: As in `OpenItem`.
+        suffix: Likewise.
+        claim: What the manifest says.
+        algorithm: How its signatures are made, in C2PA's words: `es256`.
+        signature_bytes: How long they are.
+        chain: Certificates, PEM, the signer's first.
+    """
+
+    item: int
+    suffix: str
+    claim: Claim
+    algorithm: str
+    signature_bytes: int
+    chain: str
+
+
+@frozen
+class Signature:
+    """To claim: the answer to `ToSign`."""
+
+    item: int
+    signature: bytes
 
 
 @frozen
@@ -304,6 +334,21 @@ class Verified:
 
 
 @frozen
+class ToSign:
+    """From claim, once for each output: what the manifest's signature is made over (RFC 9052, 4.4)."""
+
+    item: int
+    data: bytes
+
+
+@frozen
+class Claimed:
+    """From claim: the output with its manifest is complete, and its manifest reads as valid."""
+
+    item: int
+
+
+@frozen
 class LogOpened:
     """From audit: it holds the log and its key.
 
@@ -379,7 +424,7 @@ class Faulted:
     failure: Failure
 
 
-ToComponent = Configure | OpenItem | OpenOutput | OpenLog | Append | Seal | Link | Finish
+ToComponent = Configure | OpenItem | OpenOutput | OpenClaim | Signature | OpenLog | Append | Seal | Link | Finish
 FromComponent = (
     Hello
     | Probed
@@ -389,6 +434,8 @@ FromComponent = (
     | ItemDone
     | ItemFailed
     | Verified
+    | ToSign
+    | Claimed
     | LogOpened
     | Appended
     | Sealed

@@ -311,6 +311,7 @@ class Policy:
             least ten, because importing takes a second of a processor that is its own.
         log_names: Whether the audit log may hold paths; else only their keyed digests.
         retention: What becomes of sources whose outputs are durable.
+        c2pa: Whether outputs carry a C2PA manifest, which says that and how they were redacted, and by which job.
     """
 
     redaction: Redaction = field(default_factory=Redaction)
@@ -326,6 +327,7 @@ class Policy:
     deadline_s: float = 30.0
     log_names: bool = False
     retention: Retention = Retention.KEEP
+    c2pa: bool = False
 
     def __post_init__(self) -> None:
         if len(self.zones) > MAX_ZONES:

@@ -20,11 +20,12 @@ from veilbox.oci.image.store import ImageStore
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import open_log
 from veilbox.orchestrate.audit_trail import AuditTrail
+from veilbox.orchestrate.claims import Claims, check_formats
 from veilbox.orchestrate.image_sboms import image_sboms
 from veilbox.orchestrate.launcher import Launcher
 from veilbox.orchestrate.machine import engine, runtimes
 from veilbox.orchestrate.models import chosen_models
-from veilbox.orchestrate.plan import AUDIT, anonymize_plan, second_detectors
+from veilbox.orchestrate.plan import AUDIT, CLAIM, anonymize_plan, second_detectors
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.quarantine import Quarantine
@@ -34,8 +35,9 @@ from veilbox.orchestrate.report_parts import component_reports, peak_bytes, star
 from veilbox.orchestrate.retention import SourceRetention, check_sources
 from veilbox.orchestrate.staging import largest_output
 from veilbox.seal.canary import planted
+from veilbox.vault.signing_credential import SigningCredential
 
-# The components of every anonymising pod; detectors come beside them.
+# The components of every anonymising pod; detectors come beside them, and claim where outputs get manifests.
 FIXED = ("ingest", "anonymize", "export", "verify", "audit")
 
 
@@ -55,10 +57,14 @@ def anonymize(job: Job, *, store: ImageStore, progress: Progress) -> Report:
     """
     began = time.monotonic()
     check_sources(job.items, job.policy)
+    check_formats(job.items, job.policy)
+    if job.policy.c2pa:
+        SigningCredential.of(store.root)
     progress.phase("admitting images")
     second = second_detectors(job.policy)
     detect = partial(chosen_models, store, job.policy)
-    with engine(store, FIXED, detect=detect, second=second, runtimes=runtimes(job.policy)) as machine:
+    names = (*FIXED, CLAIM) if job.policy.c2pa else FIXED
+    with engine(store, names, detect=detect, second=second, runtimes=runtimes(job.policy)) as machine:
         plan = anonymize_plan(
             job.policy,
             machine.programs,
@@ -102,7 +108,8 @@ def run_plan(
         opened = time.monotonic()
         retention = SourceRetention(job.policy.retention, log_root, job_id, trail)
         quarantine = Quarantine(log_root, job_id)
-        run = AnonymizeRun(job, pod, trail, progress, plan, retention, quarantine)
+        claims = Claims(pod, SigningCredential.of(log_root), trail.claim) if job.policy.c2pa else None
+        run = AnonymizeRun(job, pod, trail, progress, plan, retention, quarantine, claims)
         try:
             run.run()
         except BaseException as error:

@@ -39,6 +39,7 @@ from veilbox.audit.entry import (
     encode_entry,
 )
 from veilbox.core import findings as verification
+from veilbox.core.claim import Claim
 from veilbox.core.control import Append, Appended, LogOpened, OpenLog, Seal, Sealed
 from veilbox.core.digest import Digest
 from veilbox.core.errors import ProtocolError, VeilboxError, printable
@@ -47,8 +48,8 @@ from veilbox.core.plan import Plan
 from veilbox.core.policy import Policy, Retention
 from veilbox.oci.trust.verify import Admission
 from veilbox.orchestrate.audit_log import LogFolder
-from veilbox.orchestrate.log_witness import LogWitness
-from veilbox.orchestrate.plan import AUDIT
+from veilbox.orchestrate.log_witness import LogWitness, leaf_digest
+from veilbox.orchestrate.plan import AUDIT, detectors_of
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.report import AuditReference, Checked, Output, SourceFailure
 from veilbox.orchestrate.source_digest import SourceDigest
@@ -77,6 +78,7 @@ class AuditTrail:
         self._job_id = job_id
         self._policy = policy
         self._key = ""
+        self._claim: Claim | None = None
         self._outstanding: deque[tuple[str, ...]] = deque()
         self._witness = LogWitness(folder.segment())
         self._unsaid: list[AnyEntry] = []
@@ -113,9 +115,10 @@ class AuditTrail:
         self._key = opened.key
         kept = {name: str(self._folder.keep_sbom(sbom)) for name, sbom in sboms.items()}
         entries = self._first_entries(job, plan, admissions, runtime, kernel, kept)
-        self._append(entries)
+        appended = self._append(entries)
+        self._claim = self._claimed(plan, appended.index - len(entries) + 1, _texts(entries[:1])[0])
 
-    def _append(self, entries: Sequence[AnyEntry]) -> None:
+    def _append(self, entries: Sequence[AnyEntry]) -> Appended:
         """Have entries written, wait for it, and see that they are.
 
         Raises:
@@ -127,6 +130,39 @@ class AuditTrail:
         if not isinstance(answer, Appended):
             raise ProtocolError("does not append", where=AUDIT)
         self._witness.see(texts, answer.digest)
+        return answer
+
+    def _claimed(self, plan: Plan, accepted: int, text: str) -> Claim:
+        """What manifests say; the log appends all entries of a message side by side, or none.
+
+        Args:
+            plan: What runs.
+            accepted: Index of the job's first entry.
+            text: That entry.
+        """
+        policy, ready = self._policy, {name: self._pod.members[name].ready for name in detectors_of(plan)}
+        return Claim(
+            veilbox=veilbox.__version__,
+            hidden=policy.detection.classes,
+            style=policy.redaction.style,
+            policy=str(Digest.of(canonical(policy))),
+            models={name: one.model for name, one in ready.items() if one},
+            job=self._job_id,
+            log=self._key.partition("+")[0],
+            entry=accepted,
+            leaf=leaf_digest(text),
+        )
+
+    @property
+    def claim(self) -> Claim:
+        """What the job's manifests say.
+
+        Raises:
+            ProtocolError: The log does not know of the job yet.
+        """
+        if self._claim is None:
+            raise ProtocolError("a job that no entry accepts", where=AUDIT)
+        return self._claim
 
     def _first_entries(
         self,

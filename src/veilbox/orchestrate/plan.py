@@ -51,6 +51,8 @@ class Program:
 DETECT = "detect-"
 # The components that are handed files to write: outputs, and the log.
 EXPORT, AUDIT = "export", "audit"
+# The component that puts manifests into outputs.
+CLAIM = "claim"
 # The component that looks at outputs.
 VERIFY = "verify"
 # How the names of the detectors begin that verify asks; what follows is the model.
@@ -115,8 +117,8 @@ def anonymize_plan(
         output_bytes: The largest output that export may write; None for no bound.
 
     Returns:
-        ingest, the detectors, anonymize, export, verify with the detectors of its own, and audit, with one volume for
-        each ring.
+        ingest, the detectors, anonymize, export, claim where outputs get manifests, verify with the detectors of its
+        own, and audit, with one volume for each ring.
     """
     detect = detect or detectors(policy)
     second = tuple(second_detectors(policy))
@@ -129,7 +131,8 @@ def anonymize_plan(
     ]
     if Keep.AUDIO in policy.keep:
         edges.append(Edge(name="audio", producer="ingest", consumers=("export",)))
-    names = ("ingest", *detect, "anonymize", "export", VERIFY, *second, "audit")
+    claim = (CLAIM,) if policy.c2pa else ()
+    names = ("ingest", *detect, "anonymize", EXPORT, *claim, VERIFY, *second, AUDIT)
     volumes = [
         Volume(name="raw", size_bytes=_FRAME_VOLUME_BYTES),
         Volume(name="analysis", size_bytes=_ANALYSIS_VOLUME_BYTES),
@@ -139,7 +142,8 @@ def anonymize_plan(
         edges.append(Edge(name="second", producer=VERIFY, consumers=second, volume="second"))
         edges.extend(Edge(name="boxes", producer=name, consumers=(VERIFY,)) for name in second)
         volumes.append(Volume(name="second", size_bytes=_ANALYSIS_VOLUME_BYTES))
-    return _plan(names, tuple(volumes), edges, programs, cpus, {EXPORT: output_bytes, AUDIT: None})
+    writers = {EXPORT: output_bytes, AUDIT: None} | dict.fromkeys(claim, output_bytes)
+    return _plan(names, tuple(volumes), edges, programs, cpus, writers)
 
 
 def detect_plan(policy: Policy, programs: Mapping[str, Program], *, cpus: int, detect: tuple[str, ...] = ()) -> Plan:

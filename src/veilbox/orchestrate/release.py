@@ -10,7 +10,17 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from veilbox.core.control import Appended, ItemDone, ItemFailed, ItemStarted, OpenItem, OpenOutput, Verified
+from veilbox.core.control import (
+    Appended,
+    Claimed,
+    ItemDone,
+    ItemFailed,
+    ItemStarted,
+    OpenItem,
+    OpenOutput,
+    ToSign,
+    Verified,
+)
 from veilbox.core.errors import Failure, InputError, OutputError, ProtocolError, UsageError, VeilboxError
 from veilbox.core.findings import FindingKind
 from veilbox.core.job import Item, Job
@@ -19,7 +29,8 @@ from veilbox.core.policy import Verdict
 from veilbox.core.stream import Kind
 from veilbox.metrics.histogram import Histogram
 from veilbox.orchestrate.audit_trail import AuditTrail
-from veilbox.orchestrate.plan import AUDIT, VERIFY, detectors_of, second_detectors_of
+from veilbox.orchestrate.claims import Claims
+from veilbox.orchestrate.plan import AUDIT, CLAIM, VERIFY, detectors_of, second_detectors_of
 from veilbox.orchestrate.pod import Pod
 from veilbox.orchestrate.progress import Progress
 from veilbox.orchestrate.quarantine import Quarantine
@@ -35,10 +46,10 @@ from veilbox.orchestrate.verdict import judged, withheld
 _WINDOW = 4
 # Who must have passed every frame of an item before it may be released.
 _WITNESSES = ("ingest", "anonymize", "export")
-# Who looks at outputs, and who keeps the log: they work on when every frame has passed.
-_LAST = (VERIFY, AUDIT)
+# Who puts manifests into outputs, who looks at them, and who keeps the log: they work on when every frame has passed.
+_LAST = (CLAIM, VERIFY, AUDIT)
 # Who may say that a source or an output is at fault. Everybody else's failure is the job's.
-_MAY_FAIL = ("ingest", "export")
+_MAY_FAIL = ("ingest", "export", CLAIM)
 # `core.regions.Origin` in lower case; that file needs numpy, which starting a job does not.
 _ORIGINS = frozenset({"detected", "interpolated", "extended"})
 # `core.detections.Seen`, likewise.
@@ -92,6 +103,7 @@ class AnonymizeRun:
         plan: What the pod runs.
         retention: What becomes of sources.
         quarantine: Where outputs go that are kept and not released.
+        claims: Gives outputs their manifests; None where they have none.
     """
 
     def __init__(
@@ -103,7 +115,9 @@ class AnonymizeRun:
         plan: Plan,
         retention: SourceRetention,
         quarantine: Quarantine,
+        claims: Claims | None = None,
     ) -> None:
+        self._claims = claims
         self._retention = retention
         self._quarantine = quarantine
         self._job = job
@@ -144,8 +158,8 @@ class AnonymizeRun:
                     self._dismiss_makers()
                 self._progress.advance(*self._pod.members["export"].progress)
         finally:
-            for opened in self._open.values():
-                opened.discard()
+            for number in list(self._open):
+                self._drop(number)
 
     def _look(self) -> None:
         for name, message in self._pod.poll():
@@ -195,6 +209,10 @@ class AnonymizeRun:
                 self._done(name, message)
             case ItemFailed() if name in _MAY_FAIL:
                 self._failed(name, message.item, message.failure)
+            case ToSign() if name == CLAIM and self._claims:
+                self._claims.sign(message)
+            case Claimed() if name == CLAIM and self._claims:
+                self._claimed(message.item, self._claims)
             case Verified() if name == "verify":
                 self._verified(message)
             case Appended() if name == "audit":
@@ -237,6 +255,8 @@ class AnonymizeRun:
         self._fail(number, opened.item, failure.error(where))
 
     def _drop(self, number: int) -> None:
+        if self._claims:
+            self._claims.drop(number)
         if number in self._open:
             self._open.pop(number).discard()
 
@@ -251,17 +271,38 @@ class AnonymizeRun:
         self.failed_items.append(number)
 
     def _check(self, number: int, opened: _Open) -> None:
-        """Freeze the output, have verify look at it, and hash it meanwhile."""
+        """Freeze the output and, where it gets a manifest, have that put into it before anybody looks."""
         try:
-            started, frames = _agreed(opened)
+            _agreed(opened)
             opened.staged.freeze()
-            zones = self._job.policy.zones_of(opened.item.name)
-            message = _opening(number, opened, started, frames, self._second_stride, zones)
-            self._pod.send(VERIFY, message, [opened.staged.fd])
-            opened.output = _output(opened, started, frames, self._classes)
+            if self._claims:
+                self._claims.ask(number, opened.item, opened.staged)
+            else:
+                self._show(number, opened)
         except (InputError, OutputError) as error:
             self._drop(number)
             self._fail(number, opened.item, error)
+
+    def _claimed(self, number: int, claims: Claims) -> None:
+        """The copy with the manifest is the output from here on; what export wrote is nobody's any more."""
+        try:
+            copy = claims.done(number)
+            opened = self._open[number]
+            opened.staged.discard()
+            opened.staged = copy
+            self._show(number, opened)
+        except (InputError, OutputError) as error:
+            item = self._open[number].item
+            self._drop(number)
+            self._fail(number, item, error)
+
+    def _show(self, number: int, opened: _Open) -> None:
+        """Have verify look at the output, and hash it meanwhile."""
+        started, frames = _agreed(opened)
+        zones = self._job.policy.zones_of(opened.item.name)
+        message = _opening(number, opened, started, frames, self._second_stride, zones)
+        self._pod.send(VERIFY, message, [opened.staged.fd])
+        opened.output = _output(opened, started, frames, self._classes)
 
     def _verified(self, message: Verified) -> None:
         opened = self._open.get(message.item)

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar, get_args
 
-from veilbox.core.control import Configure, FromComponent, OpenItem, OpenLog, OpenOutput, Seal, ToComponent
+from veilbox.core.control import Configure, FromComponent, OpenClaim, OpenItem, OpenLog, OpenOutput, Seal, ToComponent
 from veilbox.core.errors import ComponentDied, ComponentHung, ProtocolError
 from veilbox.transport.channel import read_packet
 from veilbox.transport.messages import LocalProtocolError
@@ -172,6 +172,8 @@ def _descriptors(message: Any) -> tuple[int, int]:
         return len(message.ends), len(message.ends)
     if isinstance(message, OpenLog):
         return LOG_DESCRIPTORS, LOG_DESCRIPTORS
+    if isinstance(message, OpenClaim):
+        return 2, 2
     if isinstance(message, Seal | OpenOutput):
         return 1, 1
     return (0, 1) if isinstance(message, OpenItem) else (0, 0)

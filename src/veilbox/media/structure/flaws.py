@@ -34,10 +34,12 @@ class Allowed:
     Attributes:
         audio: A track of sound.
         metadata: What a file says about itself, by name.
+        c2pa: A C2PA manifest, which must then be there.
     """
 
     audio: bool = False
     metadata: frozenset[MetadataField] = frozenset()
+    c2pa: bool = False
 
     @property
     def profile(self) -> bool:

@@ -9,6 +9,7 @@ from veilbox.core.metadata import NotOurs
 from veilbox.media.film_tags import ISO_ZERO, MOMENT_NAMES, parsed_user_data, since
 from veilbox.media.structure.bitstream import Coding, check_configuration, check_packet
 from veilbox.media.structure.flaws import Allowed, Flaws, Unreadable, named
+from veilbox.media.structure.jumbf import Manifests
 from veilbox.media.structure.sample_table import SampleTable
 from veilbox.media.structure.told import check_values
 from veilbox.media.structure.window import Window
@@ -25,6 +26,8 @@ _TREE: dict[str, frozenset[bytes]] = {
         {b"stsd", b"stts", b"ctts", b"stss", b"stsc", b"stsz", b"stco", b"co64", b"sdtp", b"sgpd", b"sbgp", b"cslg"}
     ),
 }
+# Before a manifest: its user type, version and flags, purpose, and no further box (C2PA 2.2, A.5.1).
+_C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec48100000000") + b"manifest\0" + bytes(8)
 # A box of these is walked; every other one is looked at as a whole.
 _NESTED = frozenset(path for path in _TREE if path)
 _BRANDS = frozenset(
@@ -90,6 +93,8 @@ class _Iso:
         self._flaws = flaws
         self._tracks: list[_Track] = []
         self._media: list[Window] = []
+        self._manifests = Manifests(allowed, flaws)
+        self._behind_brands = -1
         # Times as the values that they make; the empty set of a field that is not set is one of them, too.
         self._times: set[tuple[tuple[str, str], ...]] = set()
 
@@ -100,10 +105,14 @@ class _Iso:
         self._flaws.unless(kinds in permitted, "moov/trak", f"tracks {', '.join(map(named, kinds))}"[:60])
         self._flaws.unless(len(self._times) <= 1, "moov", "dates that differ")
         self._check_samples()
+        self._manifests.finish()
 
     def _walk(self, window: Window, path: str) -> None:
         for kind, body in self._boxes(window):
             inner = f"{path}/{named(kind)}" if path else named(kind)
+            if inner == "uuid":
+                self._manifests.take(body, before=_C2PA, early=body.start == self._behind_brands + 8)
+                continue
             if kind not in _TREE[path]:
                 self._flaws.add(inner, "not allowed")
                 continue
@@ -154,6 +163,7 @@ class _Iso:
         content = body.read(0, len(body)) if len(body) <= 64 else b"?"
         brands = {content[:4], *(content[at : at + 4] for at in range(8, len(content), 4))}
         self._flaws.unless(brands <= _BRANDS, body.path, "unknown brand")
+        self._behind_brands = body.end
 
     def _padding(self, body: Window) -> None:
         self._flaws.unless(body.is_zero(), body.path, "padding that is not zero")

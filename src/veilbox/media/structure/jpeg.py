@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from veilbox.media.structure.flaws import Allowed, Flaws, Unreadable
+from veilbox.media.structure.jumbf import Manifests
 from veilbox.media.structure.told import check_exif, check_profile
 from veilbox.media.structure.window import Window
 
-_SOI, _EOI, _SOS, _COM, _APP0, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2
+_SOI, _EOI, _SOS, _COM, _APP0, _APP1, _APP2, _APP11 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xEB
 # DQT, DHT, DRI, and the frame headers of baseline, extended and progressive Huffman coding.
 _PLAIN = frozenset({0xDB, 0xC4, 0xDD, 0xC0, 0xC1, 0xC2})
 # A profile in one part of one (ICC.1:2022, B.4), and an EXIF block (Exif 2.32, 4.7.2).
 _ICC, _EXIF = b"ICC_PROFILE\0\1\1", b"Exif\0\0"
+# The first and only packet of a JUMBF box: identifier, instance, sequence (ISO/IEC 19566-5, D.2; the library's number).
+_JUMBF = b"JP\x02\x11\0\0\0\1"
 # T.871, 10.1: identifier, version, units, densities, and a thumbnail of no columns and no rows.
 _JFIF_LENGTH = 14
 _SCAN_READ = 1 << 16
@@ -19,15 +22,22 @@ _SCAN_READ = 1 << 16
 def examine_jpeg(file: Window, allowed: Allowed, flaws: Flaws) -> None:
     """Every segment up to the end of the image, and nothing behind it."""
     flaws.unless(file.read(0, 2) == b"\xff\xd8", "SOI", "missing")
-    at = 2
+    at, manifests, scans = 2, Manifests(allowed, flaws), 0
     while True:
         marker, at = _marker(file, at)
         flaws.part("segment")
         if marker == _EOI:
             break
+        if marker == _APP11:
+            body = _body(file, at, marker)
+            manifests.take(body, before=_JUMBF, early=not scans)
+            at += len(body) + 2
+            continue
         at = _segment(file, at, marker, allowed, flaws)
         if marker == _SOS:
+            scans += 1
             at = _behind_scan(file, at)
+    manifests.finish()
     flaws.unless(at == len(file), "after EOI", "trailing bytes")
 
 
@@ -39,10 +49,7 @@ def _marker(file: Window, at: int) -> tuple[int, int]:
 
 
 def _segment(file: Window, at: int, marker: int, allowed: Allowed, flaws: Flaws) -> int:
-    length = int.from_bytes(file.read(at, 2), "big")
-    if length < 2:
-        raise Unreadable(_name(marker), "impossible length")
-    body = file.part(at + 2, length - 2, _name(marker))
+    body = _body(file, at, marker)
     if marker == _APP0:
         _check_jfif(body, flaws)
     elif marker == _APP2 and _begins(body, _ICC):
@@ -51,7 +58,14 @@ def _segment(file: Window, at: int, marker: int, allowed: Allowed, flaws: Flaws)
         check_exif(_behind(body, _EXIF), allowed, flaws)
     elif marker not in _PLAIN and marker != _SOS:
         flaws.add(body.path, "not allowed")
-    return at + length
+    return at + len(body) + 2
+
+
+def _body(file: Window, at: int, marker: int) -> Window:
+    length = int.from_bytes(file.read(at, 2), "big")
+    if length < 2:
+        raise Unreadable(_name(marker), "impossible length")
+    return file.part(at + 2, length - 2, _name(marker))
 
 
 def _begins(body: Window, mark: bytes) -> bool:

@@ -6,6 +6,7 @@ import zlib
 
 from veilbox.core.frame import MAX_PIXELS
 from veilbox.media.structure.flaws import Allowed, Flaws, Unreadable, named
+from veilbox.media.structure.jumbf import Manifests
 from veilbox.media.structure.told import check_exif, check_packed_profile
 from veilbox.media.structure.window import Window
 
@@ -18,7 +19,7 @@ _MOST_BYTES = MAX_PIXELS * 9
 
 def examine_png(file: Window, allowed: Allowed, flaws: Flaws) -> None:
     """Every chunk, the end of the pixels' zlib stream, and nothing behind the last chunk."""
-    at, stream = _SIGNATURE, _Pixels(flaws)
+    at, stream, manifests = _SIGNATURE, _Pixels(flaws), Manifests(allowed, flaws)
     while True:
         head = file.read(at, 8)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
@@ -27,12 +28,15 @@ def examine_png(file: Window, allowed: Allowed, flaws: Flaws) -> None:
         file.part(at + 8 + length, 4, named(kind))  # its checksum
         if kind == b"IDAT":
             stream.feed(body)
+        elif kind == b"caBX":
+            manifests.take(body, early=not stream.begun)
         else:
             _check(kind, body, allowed, flaws)
         at += length + 12
         if kind == b"IEND":
             break
     stream.finish()
+    manifests.finish()
     flaws.unless(at == len(file), "after IEND", "trailing bytes")
 
 
@@ -52,6 +56,11 @@ class _Pixels:
         self._state = zlib.decompressobj()
         self._flaws = flaws
         self._made = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether there were any."""
+        return self._made > 0
 
     def feed(self, body: Window) -> None:
         for at in range(0, len(body), _READ):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from veilbox.media.structure.bitstream import Coding, check_packet
 from veilbox.media.structure.flaws import Allowed, Flaws, named
+from veilbox.media.structure.jumbf import Manifests
 from veilbox.media.structure.told import check_exif, check_profile
 from veilbox.media.structure.window import Window
 
@@ -50,6 +51,7 @@ def _riffs(file: Window, form: bytes, further: bytes, flaws: Flaws) -> Iterator[
 
 def examine_webp(file: Window, allowed: Allowed, flaws: Flaws) -> None:
     """Every chunk of the one RIFF chunk."""
+    manifests = Manifests(allowed, flaws)
     for number, riff in enumerate(_riffs(file, b"WEBP", b"", flaws)):
         flaws.unless(number == 0, "RIFF", "not allowed")
         for kind, body in _chunks(riff, 4, flaws):
@@ -57,11 +59,14 @@ def examine_webp(file: Window, allowed: Allowed, flaws: Flaws) -> None:
                 check_profile(body, allowed, flaws)
             elif kind == b"EXIF":
                 check_exif(body, allowed, flaws)
+            elif kind == b"C2PA":
+                manifests.take(body)
             else:
                 flaws.unless(kind in _WEBP, body.path, "not allowed")
             if kind == b"VP8X":
                 permitted = _ALPHA | _PROFILE * allowed.profile | _EXIF * allowed.exif
                 flaws.unless(body.read(0, 10)[0] & ~permitted == 0, body.path, "flags")
+    manifests.finish()
 
 
 def examine_avi(file: Window, allowed: Allowed, flaws: Flaws) -> None:
