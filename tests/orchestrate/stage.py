@@ -27,7 +27,9 @@ from veilbox.orchestrate.pod import Pod
 from veilbox.transport.control import ComponentControl, SupervisorControl
 
 NAMES = ("ingest", "detect-centerface", "anonymize", "export", "verify", "second-centerface", "audit")
-PROGRAMS = {name: Program(image=Digest.of(name.encode()), args=("python3",), env=()) for name in NAMES}
+# What a plan may ask for besides: claim where the policy has it.
+_IMAGES = (*NAMES, "claim")
+PROGRAMS = {name: Program(image=Digest.of(name.encode()), args=("python3",), env=()) for name in _IMAGES}
 CANARIES = Canaries(path="/nowhere", tcp_port=1, abstract_socket="none")
 # Every gate up to level 3 held, as a component reports its own, and as the observer reports the rest.
 _UP_TO_3 = [Gate(name=name, tried="", found="", held=True) for name, level in GATES.items() if level <= 3]

@@ -26,6 +26,7 @@ NAMES = (
     "detect-objects",
     "anonymize",
     "export",
+    "claim",
     "verify",
     "second-centerface",
     "second-plates",
@@ -54,6 +55,13 @@ def _sight(plan: Plan) -> dict[str, dict[str, bool]]:
 
 def test_each_component_sees_only_what_it_must() -> None:
     assert _sight(anonymize_plan(Policy(), PROGRAMS, cpus=2)) == SIGHT
+
+
+def test_who_puts_manifests_in_sees_no_ring_and_is_there_only_where_they_are_wanted() -> None:
+    plan = anonymize_plan(Policy(c2pa=True), PROGRAMS, cpus=2, output_bytes=5)
+    assert _sight(plan) == SIGHT | {"claim": {}}
+    assert plan.container("claim").limits.file_bytes == 5
+    assert not [edge for edge in plan.edges if "claim" in (edge.producer, *edge.consumers)]
 
 
 def test_detecting_alone_has_no_ring_of_full_frames() -> None:

@@ -19,9 +19,11 @@ import pytest
 from stage import PROGRAMS, Clock, Stage, clock, log_folder, pod_on, segment
 
 from veilbox.audit.entry import Deleted, Notice
+from veilbox.core.claim import Claim
 from veilbox.core.control import (
     Append,
     Appended,
+    Claimed,
     Faulted,
     Finish,
     Finished,
@@ -29,8 +31,11 @@ from veilbox.core.control import (
     ItemDone,
     ItemFailed,
     ItemStarted,
+    OpenClaim,
     OpenItem,
     OpenOutput,
+    Signature,
+    ToSign,
     Verified,
 )
 from veilbox.core.errors import (
@@ -42,6 +47,7 @@ from veilbox.core.errors import (
     OutputError,
     ProtocolError,
     SourceCorrupt,
+    UsageError,
     VeilboxError,
 )
 from veilbox.core.exposure import Exposure, TrackExposure
@@ -51,6 +57,7 @@ from veilbox.core.policy import Policy, Retention, Verdict, Verification
 from veilbox.core.stream import Kind
 from veilbox.orchestrate import release, staging
 from veilbox.orchestrate.audit_trail import AuditTrail
+from veilbox.orchestrate.claims import Claims, check_formats
 from veilbox.orchestrate.log_witness import leaf_digest
 from veilbox.orchestrate.plan import anonymize_plan
 from veilbox.orchestrate.progress import Silent
@@ -59,12 +66,15 @@ from veilbox.orchestrate.release import AnonymizeRun
 from veilbox.orchestrate.retention import SourceRetention
 from veilbox.vault.aes_gcm import decrypt_file
 from veilbox.vault.keys import KeyFolder
+from veilbox.vault.signing_credential import SigningCredential
 
 __all__ = ["clock"]
 
 DETECT = "detect-centerface"
 POLICY = Policy(deadline_s=2)
 FAILED = Failure(kind="OutputError", what="disk full")
+CLAIMING = Policy(deadline_s=2, c2pa=True)
+CLAIM = Claim(veilbox="1", hidden=("face",), style="solid", policy="", job="0", log="", entry=0, leaf="")
 
 
 def started(item: int) -> ItemStarted:
@@ -98,6 +108,8 @@ class Play:
         self.entries: list[str] = []
         self.trails: list[AuditTrail] = []
         self.retention = Retention.KEEP
+        # What verify must be handed.
+        self.content = b"clean"
         # What the source's folder must hold whenever the log is told of a release.
         self.source = folder.parent / "source.mp4"
         self.log_root = folder.parent / "log"
@@ -125,7 +137,7 @@ class Play:
         for message, fds in heard:
             assert isinstance(message, OpenOutput)
             (fd,) = fds
-            assert os.read(fd, 9) == b"clean"
+            assert os.read(fd, 99) == self.content
             assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
             os.close(fd)
             self.stage["verify"].say(_seen(*findings, item=message.item))
@@ -263,7 +275,8 @@ def run(
         retention = SourceRetention(play.retention, play.folder.parent / "store", "0", trail)
         quarantine = Quarantine(play.folder.parent / "store", "0")
         plan = anonymize_plan(policy, PROGRAMS, cpus=2)
-        ran = AnonymizeRun(job, pod, trail, Director(play.stage, script), plan, retention, quarantine)
+        claims = Claims(pod, SigningCredential.of(play.folder.parent), CLAIM) if policy.c2pa else None
+        ran = AnonymizeRun(job, pod, trail, Director(play.stage, script), plan, retention, quarantine, claims)
         ran.run()
         for name, actor in play.stage.actors.items():
             if actor.status is None:
@@ -550,3 +563,106 @@ class TestFolder:
         with pytest.raises(type(error)):
             run(play, play.honest(), items=2, collected=True)
         assert names(play) == []
+
+
+def asked(play: Play) -> Iterator[None]:
+    """Export is done; claim takes the output, and writes its copy."""
+    play.write()
+    play.witness()
+    while not (heard := play.stage["claim"].hear()):
+        yield
+    ((message, (source, target)),) = heard
+    assert isinstance(message, OpenClaim)
+    assert (message.suffix, message.claim) == ("mp4", CLAIM)
+    assert os.read(source, 9) == b"clean"
+    assert fcntl.fcntl(source, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    os.write(target, b"clean, and it says so")
+    os.close(source)
+    play.held.append(target)
+    assert play.stage["verify"].hear() == []
+
+
+def signed(play: Play) -> Iterator[None]:
+    """Claim asks for its signature, and gets it."""
+    yield from asked(play)
+    play.stage["claim"].say(ToSign(item=0, data=b"claim"))
+    while not (heard := play.stage["claim"].hear()):
+        yield
+    ((message, _),) = heard
+    assert isinstance(message, Signature)
+    assert len(message.signature) == 64
+
+
+def honest_claim(play: Play) -> Iterator[None]:
+    yield from signed(play)
+    os.close(play.held.pop())
+    play.content = b"clean, and it says so"
+    play.stage["claim"].say(Claimed(item=0))
+    yield from play.log()
+
+
+def test_the_copy_with_the_manifest_is_the_output(play: Play) -> None:
+    ran = run(play, honest_claim(play), policy=CLAIMING)
+    assert (play.folder / "out0.mp4").read_bytes() == b"clean, and it says so"
+    assert names(play) == ["out0.mp4"]
+    released = json.loads(play.entries[-1])
+    digest = f"sha256:{hashlib.sha256(b'clean, and it says so').hexdigest()}"
+    assert released["digest"] == ran.outputs[0].digest == digest
+
+
+# Play -> what ends the job.
+HOSTILE_CLAIMS: list[tuple[str, Callable[[Play], Iterator[None]], str]] = [
+    ("signs twice", lambda play: then(signed(play), play, ToSign(item=0, data=b"x")), "not due"),
+    ("signs another", lambda play: then(asked(play), play, ToSign(item=1, data=b"x")), "not due"),
+    (
+        "signs a file",
+        lambda play: then(asked(play), play, ToSign(item=0, data=bytes(1 << 15))),
+        "du",
+    ),
+    ("signs early", lambda play: then(iter(()), play, ToSign(item=0, data=b"x")), "not due"),
+    ("unsigned", lambda play: then(asked(play), play, Claimed(item=0)), "was not asked about"),
+    ("unasked", lambda play: then(iter(()), play, Claimed(item=0)), "was not asked about"),
+    ("still open", lambda play: then(signed(play), play, Claimed(item=0)), "claim: the output is still open"),
+    ("says what verify says", lambda play: then(signed(play), play, _seen()), "unexpected message"),
+]
+
+
+def then(script: Iterator[None], play: Play, message: FromComponent) -> Iterator[None]:
+    yield from script
+    play.stage["claim"].say(message)
+    yield
+
+
+@pytest.mark.parametrize(
+    ("script", "said"), [one[1:] for one in HOSTILE_CLAIMS], ids=[one[0] for one in HOSTILE_CLAIMS]
+)
+def test_a_hostile_claim_ends_the_job_and_nothing_appears(
+    play: Play, script: Callable[[Play], Iterator[None]], said: str
+) -> None:
+    with pytest.raises(ProtocolError, match=said):
+        run(play, script(play), policy=CLAIMING)
+    assert names(play) == []
+
+
+def test_a_full_disk_fails_the_item_alone(play: Play) -> None:
+    def script() -> Iterator[None]:
+        yield from asked(play)
+        play.stage["claim"].say(_failed())
+
+    ran = run(play, script(), policy=CLAIMING, collected=True)
+    assert [failure.error for failure in ran.failures] == ["OutputError"]
+    assert names(play) == []
+
+
+def test_nobody_else_is_signed_for(play: Play) -> None:
+    script = play.witness_and_say("export", ToSign(item=0, data=b"x"))
+    with pytest.raises(ProtocolError, match="export: unexpected"):
+        run(play, script)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.avi", "a.tiff", "a.bmp"])
+def test_formats_without_a_place_for_it_are_refused_before_anything_begins(name: str) -> None:
+    item = Item(source=Path(name), output=Path(name), name=name)
+    check_formats([item], POLICY)
+    with pytest.raises(UsageError, match="carries no C2PA manifest"):
+        check_formats([item], CLAIMING)

@@ -6,7 +6,7 @@ from veilbox.core.errors import UsageError
 from veilbox.seal.allowlist import syscalls
 from veilbox.seal.confinement import _CALLS
 
-COMPONENTS = ("ingest", "detect-centerface", "anonymize", "export", "verify", "second-centerface", "audit")
+COMPONENTS = ("ingest", "detect-centerface", "anonymize", "export", "claim", "verify", "second-centerface", "audit")
 # clone is allowed for threads only, see oci/runtime/seccomp.py; execve starts the component itself.
 NEVER = {
     *_CALLS,

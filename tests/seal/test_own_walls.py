@@ -18,7 +18,7 @@ from veilbox.seal.allowlist import syscalls
 from veilbox.seal.allowlist.numbers import NUMBERS
 from veilbox.seal.second_filter import program
 
-COMPONENTS = ("ingest", "detect-centerface", "anonymize", "export", "verify", "audit")
+COMPONENTS = ("ingest", "detect-centerface", "anonymize", "export", "claim", "verify", "audit")
 ALLOWED, EPERM, ENOSYS = 0, 1, 38
 
 HEAD = """

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from veilbox.core.claim import Claim
 from veilbox.core.control import (
     Append,
     Appended,
     Canaries,
+    Claimed,
     Configure,
     EdgeEnd,
     Faulted,
@@ -32,6 +34,7 @@ from veilbox.core.control import (
     Link,
     Linked,
     LogOpened,
+    OpenClaim,
     OpenItem,
     OpenLog,
     OpenOutput,
@@ -39,7 +42,9 @@ from veilbox.core.control import (
     Ready,
     Seal,
     Sealed,
+    Signature,
     ToComponent,
+    ToSign,
     Verified,
 )
 from veilbox.core.errors import ComponentDied, ComponentHung, Failure, ProtocolError
@@ -79,6 +84,25 @@ TO_COMPONENT: list[ToComponent] = [
         times="sha256:00",
         metadata="sha256:01",
     ),
+    OpenClaim(
+        item=3,
+        suffix="jpg",
+        claim=Claim(
+            veilbox="1",
+            hidden=("face",),
+            style="solid",
+            policy="sha256:00",
+            job="1234abcd",
+            log="veilbox/audit",
+            entry=7,
+            leaf="sha256:01",
+            models={"detect-centerface": "sha256:02"},
+        ),
+        algorithm="es256",
+        signature_bytes=64,
+        chain="-----BEGIN CERTIFICATE-----",
+    ),
+    Signature(item=3, signature=bytes(range(64))),
     OpenLog(first=7),
     Append(entries=("{}", "{}")),
     Seal(),
@@ -86,7 +110,7 @@ TO_COMPONENT: list[ToComponent] = [
     Finish(),
 ]
 # Messages with descriptors, and how many.
-HANDED = {Configure: 2, OpenLog: 4, OpenOutput: 1, Seal: 1}
+HANDED = {Configure: 2, OpenClaim: 2, OpenLog: 4, OpenOutput: 1, Seal: 1}
 FROM_COMPONENT: list[FromComponent] = [
     Hello(component="ingest", first_ns=1, imported_ns=2),
     Probed(gates=(Gate(name="dns", tried="a query", found="EPERM", held=True),)),
@@ -103,6 +127,8 @@ FROM_COMPONENT: list[FromComponent] = [
         side=960,
         findings=(Finding(kind=FindingKind.RESIDUAL, what="face", score=0.5, looks=(Look(frame=1, score=0.5),)),),
     ),
+    ToSign(item=0, data=b"\x84\x6aSignature1"),
+    Claimed(item=0),
     LogOpened(key="veilbox/audit+00+AQ==", size=0, recovered_bytes=0),
     Appended(index=0, digest="sha256:00"),
     Sealed(origin="o", first=0, index=1, leaf="sha256:00", size=2, checkpoint="o\n2\n", proof=("AA==",)),

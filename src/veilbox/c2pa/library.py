@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ctypes import c_char_p, c_int, c_int64, c_void_p
@@ -97,7 +98,9 @@ def write_manifest(
         kind = media_type.encode()
         length = _call("c2pa_builder_sign")(builder, kind, read, written, signer, ctypes.byref(store))
     if length <= 0 or not store.value:
-        raise _fault()
+        fault = _fault()
+        _try_writing(target)
+        raise fault
     return ctypes.string_at(store.value, length)
 
 
@@ -175,13 +178,27 @@ def _of_c(name: str) -> c_void_p:
     return ctypes.cast(getattr(_of_c_library(), name), c_void_p)
 
 
-def _fault() -> ComponentError | OutputError | UsageError:
+def _try_writing(target: int) -> None:
+    """Tell a full disk from other faults, for the library calls it a bad picture; nothing is kept of this file.
+
+    Raises:
+        OutputError: Nothing more can be written.
+    """
+    content = bytes(64 << 10)
+    try:
+        os.lseek(target, 0, os.SEEK_END)
+        full = os.write(target, content) < len(content)
+    except OSError:
+        full = True
+    if full:
+        raise OutputError("cannot write the output", advice="Free some space and run again")
+
+
+def _fault() -> ComponentError | UsageError:
     """What went wrong last; of the library's words only the kind, for the rest may quote what it read."""
     text = _call("c2pa_error")()
     words = ctypes.string_at(text).decode("utf-8", "replace") if text else ""
     kind = words.partition(":")[0][:60]
-    if kind == "Io":
-        return OutputError("cannot write the output", advice="Free some space and run again")
     if kind in ("Signature", "CoseInvalidCert", "CoseSignature") or "ertificate" in words:
         return UsageError(
             "the certificates in c2pa/credential.pem are not such as C2PA wants them",

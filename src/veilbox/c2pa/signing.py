@@ -29,7 +29,7 @@ def to_be_signed(store: bytes) -> bytes:
     if len(boxes) != len(list(_boxes(store))) or not {_CLAIM, _SIGNATURE} <= boxes.keys():
         raise ComponentError("not one manifest", where="claim", actual=str(len(boxes)))
     sign1 = boxes[_SIGNATURE].removeprefix(_COSE_SIGN1)
-    if not sign1.startswith(_ARRAY_OF_FOUR):
+    if not sign1.startswith(_ARRAY_OF_FOUR) or len(sign1) < 2:
         raise ComponentError("not a COSE_Sign1", where="claim")
     return _ARRAY_OF_FOUR + b"".join(
         (
@@ -76,6 +76,8 @@ def _boxes(store: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise ComponentError("not a JUMBF box", where="claim")
         box = store[at + _HEAD : at + length]
         described = int.from_bytes(box[:4], "big")
+        if not _HEAD + _KIND < described <= len(box):
+            raise ComponentError("no description of a JUMBF box", where="claim")
         inner = box[described:]
         if inner[4:_HEAD] == b"jumb":
             yield from _boxes(inner)

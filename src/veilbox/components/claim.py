@@ -35,15 +35,19 @@ def run(session: Session) -> None:
         if not isinstance(message, OpenClaim):
             raise ProtocolError("claim takes finished outputs only", actual=type(message).__name__)
         session.item = message.item
-        try:
-            _claim(session, message, fds)
-        except OutputError as error:
-            session.send(ItemFailed(item=message.item, failure=Failure.of(error)))
-        else:
-            session.send(Claimed(item=message.item))
-        finally:
-            for fd in fds:
-                os.close(fd)
+        session.send(_answer(session, message, fds))
+
+
+def _answer(session: Session, message: OpenClaim, fds: Sequence[int]) -> Claimed | ItemFailed:
+    """Work on an output; when it is told of, nothing of it is open here any more."""
+    try:
+        _claim(session, message, fds)
+    except OutputError as error:
+        return ItemFailed(item=message.item, failure=Failure.of(error))
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return Claimed(item=message.item)
 
 
 def _claim(session: Session, message: OpenClaim, fds: Sequence[int]) -> None:

@@ -95,7 +95,7 @@ class Claims:
         copy = self._copies.get(number)
         if copy is None or not copy.signed:
             raise ProtocolError("an output that it was not asked about", where=CLAIM, actual=str(number))
-        copy.staged.freeze()
+        copy.staged.freeze(writer=CLAIM)
         return self._copies.pop(number).staged
 
     def drop(self, number: int) -> None:

@@ -72,11 +72,14 @@ class StagedOutput:
             raise _refused(path, error) from error
         return cls(path=path, fd=fd, replace=replace, partial=partial)
 
-    def freeze(self) -> None:
+    def freeze(self, *, writer: str = "export") -> None:
         """Trade the writable descriptor for a read-only one and have the kernel confirm that nobody can write.
 
         A read lease is granted only while no descriptor or mapping of the file is writable (fcntl(2), F_SETLEASE),
         so a component that kept the output open is found here, before the digest is taken.
+
+        Args:
+            writer: Who wrote it, for the error.
 
         Raises:
             ProtocolError: Somebody still holds the output open for writing.
@@ -89,7 +92,7 @@ class StagedOutput:
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise ProtocolError(
-                    "the output is still open for writing", where="export", expected="closed before it is done"
+                    "the output is still open for writing", where=writer, expected="closed before it is done"
                 ) from error
             raise OutputError(
                 "the file system cannot confirm that the output is closed",

@@ -15,7 +15,7 @@ from veilbox.scan import compose, kubernetes, oci_config
 from veilbox.scan.rule import Fault
 from veilbox.scan.workload import Contained, Format, Kind, Mounted, Workload
 
-_NAMES = re.compile(r"(ingest|anonymize|export|verify|audit|(detect|second)(-[a-z0-9-]+)?)\Z")
+_NAMES = re.compile(r"(ingest|anonymize|export|claim|verify|audit|(detect|second)(-[a-z0-9-]+)?)\Z")
 _RINGS = "/rings/"
 
 # Who may see a ring, the design's "least sight"; the first is its producer and alone writes it. `detect` stands for
@@ -110,7 +110,7 @@ def shared_path(workload: Workload) -> Iterator[Fault]:
     sources = [mount for name, container in _ours(workload) for mount in container.mounts if _is_source(name, mount)]
     for name, container in _ours(workload):
         for mount in container.mounts:
-            written = _is_at(mount, _OUTPUT) or (name in {"export", "verify"} and not mount.read_only)
+            written = _is_at(mount, _OUTPUT) or (name in {"export", "claim", "verify"} and not mount.read_only)
             if written and any(_overlap(mount, source) for source in sources):
                 yield Fault(mount.place, mount.source)
 

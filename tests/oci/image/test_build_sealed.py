@@ -43,6 +43,10 @@ pytestmark = pytest.mark.sealed
 IMPORTS = {
     "anonymize": ("msgspec numpy", "av PIL onnxruntime subprocess"),
     "audit": ("msgspec hashlib nacl.bindings veilbox.audit.signing", "numpy av PIL onnxruntime subprocess"),
+    "claim": (
+        "msgspec veilbox.c2pa.library veilbox.components.claim",
+        "numpy av PIL onnxruntime cryptography subprocess",
+    ),
     "detect-centerface": ("msgspec numpy onnxruntime", "av PIL subprocess"),
     "detect-objects": ("msgspec numpy onnxruntime", "av PIL subprocess"),
     "detect-plates": ("msgspec numpy onnxruntime", "av PIL subprocess"),

@@ -22,6 +22,7 @@ def test_there_is_an_image_for_each_component() -> None:
     assert IMAGES == (
         "anonymize",
         "audit",
+        "claim",
         "detect-centerface",
         "detect-objects",
         "detect-plates",
@@ -42,8 +43,8 @@ def test_layers_stand_in_the_order_in_which_they_change(name: str) -> None:
     kinds = [type(definition.layers()[layer]) for layer in definition.image(name).layers]
     assert kinds == sorted(kinds, key=order.index)
     assert kinds.count(DebianLayer) == 1
-    # Only audit holds code that writes the log.
-    assert kinds.count(CodeLayer) == (2 if name == "audit" else 1)
+    # Only audit holds code that writes the log, and only claim code that writes manifests.
+    assert kinds.count(CodeLayer) == (2 if name in ("audit", "claim") else 1)
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -73,6 +74,7 @@ def test_the_families_hold_what_they_need_and_no_more() -> None:
     assert held == {
         "anonymize": {"numpy"},
         "audit": {"signing", "audit-code"},
+        "claim": {"c2pa", "claim-code"},
         "detect-centerface": {"numpy", "inference", "centerface"},
         "detect-objects": {"numpy", "inference", "objects"},
         "detect-plates": {"numpy", "inference", "plates"},
