@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from veilbox.core.errors import UsageError
+from veilbox.core.frozen import frozen
 
 # By suffix: the formats that C2PA puts a manifest into and that verify knows the place in.
 # Source: C2PA 2.2, A.2 "Embedding manifests into non-BMFF-based assets" and A.5 "... into BMFF-based assets".
@@ -21,7 +22,7 @@ MEDIA_TYPES = {
 ASSERTION = "veilbox.redaction"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Claim:
     """Facts of a job, the same in each of its outputs.
 
